@@ -1,0 +1,70 @@
+"""One list of secret patterns for both ends: what is stored in the ledger and what is handed out of a jail.
+
+It must never return what it replaced. Below both columns of rooms, so that neither has to import the other.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = ["SECRET_KINDS", "Redacted", "Redactor", "secret_kinds_in"]
+
+SECRET_KINDS: dict[str, re.Pattern[bytes]] = {
+    "private_key": re.compile(
+        rb"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[A-Za-z0-9+/=\s:,\-]{0,20000}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)"
+    ),
+    "aws_access_key": re.compile(rb"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
+    "github_token": re.compile(rb"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255})"),
+    "gitlab_token": re.compile(rb"\bglpat-[A-Za-z0-9_\-]{20,64}"),
+    "slack_token": re.compile(rb"\bxox[abeoprs]-[A-Za-z0-9\-]{10,255}"),
+    "model_api_key": re.compile(rb"\bsk-(?:ant-|proj-)?[A-Za-z0-9_\-]{20,255}"),
+    "google_api_key": re.compile(rb"\bAIza[A-Za-z0-9_\-]{35}"),
+    "stripe_key": re.compile(rb"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,255}"),
+    "npm_token": re.compile(rb"\bnpm_[A-Za-z0-9]{36}"),
+    "pypi_token": re.compile(rb"\bpypi-[A-Za-z0-9_\-]{50,500}"),
+    "json_web_token": re.compile(rb"\beyJ[A-Za-z0-9_\-]{10,2000}\.eyJ[A-Za-z0-9_\-]{10,4000}\.[A-Za-z0-9_\-]{10,1000}"),
+    "url_password": re.compile(rb"(?<=://)[^\s/:@'\"]{1,100}:[^\s/@'\"]{1,200}(?=@)"),
+}
+"""Kind -> pattern; every quantifier is bounded, so that no input makes matching slow."""
+
+_SHORTEST_VALUE = 8
+"""Known values shorter than this are not searched for: they would hide ordinary text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """Bytes without the secrets that were found in them."""
+
+    content: bytes
+    count: int
+
+
+class Redactor:
+    """Replaces secrets by `[redacted:kind]`.
+
+    Args:
+        values: secrets that are known by value, for example those of the environment; short ones are ignored.
+    """
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        known = sorted({v.encode() for v in values if len(v) >= _SHORTEST_VALUE}, key=len, reverse=True)
+        self._known = re.compile(b"|".join(re.escape(v) for v in known)) if known else None
+
+    def redact(self, content: bytes) -> Redacted:
+        """The content with every known value and every match of a pattern replaced, and how many there were."""
+        count = 0
+        if self._known is not None:
+            content, count = self._known.subn(b"[redacted:known_value]", content)
+        for name, pattern in SECRET_KINDS.items():
+            content, found = pattern.subn(b"[redacted:%s]" % name.encode(), content)
+            count += found
+        return Redacted(content, count)
+
+    def redact_text(self, text: str) -> str:
+        """The same for text that goes into an entry."""
+        return self.redact(text.encode("utf-8", "surrogateescape")).content.decode("utf-8", "replace")
+
+
+def secret_kinds_in(content: bytes) -> tuple[str, ...]:
+    """Kinds of secrets that stand literally in the content, sorted."""
+    return tuple(sorted(name for name, pattern in SECRET_KINDS.items() if pattern.search(content)))

