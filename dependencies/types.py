@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-__all__ = ["AdvisoryData", "DataClass", "Environment", "Findings", "Freshness", "Lock", "Pin"]
+__all__ = ["DataClass", "Environment", "Findings", "Freshness", "Lock"]
 
 
 class DataClass(StrEnum):
@@ -46,6 +46,15 @@ class Lock:
     """Of that text, hex."""
     source: str
     """`none`, `requirements.txt`; later `pylock.toml` and others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InlineMetadata:
+    """What a script declares about itself in an inline block (PEP 723)."""
+
+    dependencies: tuple[str, ...] = ()
+    """Requirement specifiers, as written."""
+    requires_python: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +101,7 @@ class Advisory:
     aliases: tuple[str, ...]
     severity: Severity
     severity_source: str
-    """Which rule gave the severity: `cvss4`, `cvss3`, `word`, `none`."""
+    """Which rule gave the severity: `cvss4`, `cvss3`, `alias_cvss4`, `alias_cvss3`, `word`, `none`."""
     summary: str
     """First line, at most 200 characters; hostile text."""
     fixed_in: tuple[str, ...]
@@ -136,6 +145,8 @@ class Findings:
     data: AdvisoryData | None
     """None if there was nothing to audit or no data."""
     second_opinion: SecondOpinion | None
+    warnings: tuple[str, ...] = ()
+    """What a reader should know though coverage is complete, for example that the data is getting old."""
 
     @property
     def real(self) -> bool:

@@ -88,6 +88,16 @@ class FileRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InputRecord:
+    """A file that came with a request; its bytes are a payload."""
+
+    name: str
+    sha256: str
+    bytes: int
+    content: PayloadRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostRecord:
     """A host and a port."""
 
@@ -252,7 +262,7 @@ class RunSubmitted(Event):
     request: PayloadRef
     """Everything else that is needed to run it, as canonical JSON."""
     argument_count: int
-    files: tuple[FileRecord, ...]
+    files: tuple[InputRecord, ...]
     requirements_sha256: str | None
     requirement_count: int
     profile: str
@@ -370,7 +380,12 @@ class RunWithdrawn(Event):
 # ---------------------------------------------------------------- policy, approval, principal, access
 
 
-@kind("policy:decided", ocsf=AUTHORIZE_SESSION, max_bytes=32768, controls=("AC-3", "AC-6", "AU-2", "CC6.1", "A.5.15", "ASI02"))
+@kind(
+    "policy:decided",
+    ocsf=AUTHORIZE_SESSION,
+    max_bytes=32768,
+    controls=("AC-3", "AC-6", "AU-2", "CC6.1", "A.5.15", "ASI02"),
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyDecided(Event):
     """A decision, with what is needed to explain it and to make it again."""
@@ -524,7 +539,12 @@ class DependenciesResolved(Event):
     lock: PayloadRef
 
 
-@kind("dependencies:audited", ocsf=VULNERABILITY_FINDING, max_bytes=32768, controls=("RA-5", "SI-2", "A.8.8", "ASI04", "CC7.1"))
+@kind(
+    "dependencies:audited",
+    ocsf=VULNERABILITY_FINDING,
+    max_bytes=32768,
+    controls=("RA-5", "SI-2", "A.8.8", "ASI04", "CC7.1"),
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DependenciesAudited(Event):
     """What the audit of a lock found, and whether it was an audit at all."""

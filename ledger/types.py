@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .events import Event
 
-__all__ = ["Acknowledgement", "Checkpoint", "Draft", "Entry", "LedgerFiles", "Payload", "PayloadRef", "Problem", "Verification"]
+__all__ = ["Acknowledgement", "Draft", "Entry", "LedgerFiles", "Payload", "PayloadRef", "Pin", "Verification"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,25 @@ class Checkpoint:
     root: bytes
     note: str
     """The exact text with its signature lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A checkpoint that was kept, with a name for messages."""
+
+    label: str
+    note: str
+    """The exact text with its signature lines."""
+    outside: bool = True
+    """Whether it was kept out of reach of whoever can write the ledger; one that was not is checked but anchors nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inclusion:
+    """What a proof proves: this leaf stands at this index of the tree that the checkpoint is of."""
+
+    index: int
+    checkpoint: Checkpoint
 
 
 @dataclass(frozen=True, slots=True)

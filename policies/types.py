@@ -10,18 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-__all__ = [
-    "Allowed",
-    "CodeFacts",
-    "Decision",
-    "DependencyFacts",
-    "Denied",
-    "Grant",
-    "History",
-    "NeedsApproval",
-    "Principal",
-    "RunRequest",
-]
+__all__ = ["Allowed", "Decision", "Denied", "Grant", "NeedsApproval", "RunRequest"]
 
 
 class PrincipalKind(StrEnum):
@@ -129,19 +118,21 @@ class RunRequest:
 
     def digest(self) -> str:
         """SHA-256 (hex) of everything in the request that decides what would happen; who asks and why are left out."""
-        return digest_of({
-            "arguments": list(self.arguments),
-            "code": hashlib.sha256(self.code).hexdigest(),
-            "declared": list(self.declared),
-            "file_name": self.file_name,
-            "files": [[f.name, hashlib.sha256(f.content).hexdigest()] for f in self.files],
-            "hosts": [[h.name, h.port] for h in self.hosts],
-            "language": self.language,
-            "limits": asdict(self.limits),
-            "mounts": [[m.path, m.access, m.target] for m in self.mounts],
-            "profile": self.profile,
-            "requirements": hashlib.sha256(self.requirements).hexdigest(),
-        })
+        return digest_of(
+            {
+                "arguments": list(self.arguments),
+                "code": hashlib.sha256(self.code).hexdigest(),
+                "declared": list(self.declared),
+                "file_name": self.file_name,
+                "files": [[f.name, hashlib.sha256(f.content).hexdigest()] for f in self.files],
+                "hosts": [[h.name, h.port] for h in self.hosts],
+                "language": self.language,
+                "limits": asdict(self.limits),
+                "mounts": [[m.path, m.access, m.target] for m in self.mounts],
+                "profile": self.profile,
+                "requirements": hashlib.sha256(self.requirements).hexdigest(),
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +155,10 @@ class PackageFacts:
     """The advisory data could not be applied to this version."""
     waived: int = 0
     advisories: tuple[str, ...] = ()
+    yanked: bool | None = None
+    """None if unknown."""
+    age_days: int | None = None
+    """Whole days since the release was published; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +217,127 @@ class Approval:
     expires: datetime
 
 
+class ApprovalEventKind(StrEnum):
+    """What can happen to a run that waits for people."""
+
+    HELD = "held"
+    GRANTED = "granted"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+    CONSUMED = "consumed"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalEvent:
+    """One entry about approvals of a run, as plain values."""
+
+    kind: ApprovalEventKind
+    entry: int
+    """Index in the ledger: the order that counts."""
+    binding: str = ""
+    """Empty only for `withdrawn`, which is about the run whatever it was bound to."""
+    roles: tuple[str, ...] = ()
+    """Of `held`: the roles that are asked for."""
+    role: str = ""
+    """Of `granted` and `refused`: the role that the person answered in."""
+    approver: str = ""
+    expires: datetime | None = None
+    """Of `held` and `granted`."""
+    granted: int | None = None
+    """Of `consumed`: index of the entry that granted it."""
+
+
+class ApprovalStage(StrEnum):
+    """Where the approval of one binding stands."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+    CONSUMED = "consumed"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalState:
+    """Where the approval of one binding stands, and the approvals in force."""
+
+    stage: ApprovalStage
+    approvals: tuple[Approval, ...] = ()
+    """What may be given to `Gate.run`; empty unless pending or approved."""
+    missing: tuple[str, ...] = ()
+    """Roles that nobody has answered in yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSubject:
+    """A run as the object of an action, for example of `approve`."""
+
+    run: str
+    requester: str
+    requester_kind: PrincipalKind
+    owner: str | None = None
+    """The accountable human of the requester, if that is an agent or service."""
+
+    @property
+    def accountable(self) -> str:
+        """The human who answers for the request; empty if nobody does."""
+        return self.requester if self.requester_kind is PrincipalKind.HUMAN else self.owner or ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One named way to run, from the policy set."""
+
+    name: str
+    description: str
+    defaults: Limits
+    """What a request gets that asks for nothing."""
+    caps: Limits
+    """What rules may lower a request to; see the rule `limits-profile-caps`."""
+    layers: tuple[str, ...]
+    """Layers of the jail that must be there."""
+    seccomp: str = "default"
+    shell: bool = False
+    network: bool = False
+    strict: bool = False
+    demo: bool = False
+    """Whether a verdict on demo data is accepted: not a real audit."""
+    live_output: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyProblem:
+    """Something that is wrong in a policy folder, where it stands."""
+
+    file: str
+    line: int
+    rule: str
+    """Id of the rule, or empty."""
+    text: str
+    blocking: bool = True
+    """Whether the set cannot be put in force; False for what only lint asks for."""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{where}: rule `{self.rule}`: {self.text}" if self.rule else f"{where}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleTestResult:
+    """One case of a rule test and what came of it."""
+
+    file: str
+    rule: str
+    """The rule that the case is about."""
+    name: str
+    fires: bool
+    """Whether the case expects the rule to fire."""
+    problems: tuple[str, ...] = ()
+    """Empty if the case passed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One deciding rule in words that anybody may read."""
@@ -269,7 +385,10 @@ class Basis:
     """Canonical JSON of every engine request (principal, action, resource, context, entities) of the last turn."""
     engine: str
     obligations: tuple[str, ...] = ()
+    """One sentence for each thing that rules changed or added, with the rule's id."""
     errors: tuple[str, ...] = ()
+    binding: str = ""
+    """What an approval of exactly this is bound to; empty where nothing could be approved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +425,13 @@ class Allowed:
 
     basis: Basis
     grant: Grant
+
+
+@dataclass(frozen=True, slots=True)
+class Permitted:
+    """An action other than a run may go on: a submission may be resolved, a person may approve, an auditor may read. It opens no jail."""
+
+    basis: Basis
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ class ObservedFile:
 
     path: str
     action: str
-    """`opened`, `created`, `changed`, `deleted`."""
+    """`opened`, `created`, `changed`, `deleted`; `attempted` where it is not known whether the open succeeded."""
     source: str
     program_controlled: bool
     sha256: str = ""

@@ -1,0 +1,53 @@
+# make demo and make test: nothing else to know on day one. Both set everything up by themselves.
+SHELL := /bin/sh
+.SHELLFLAGS := -eu -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-deep check format lock system docs clean
+
+PYTHON := .venv/bin/python
+# deep: the same tests with the full counts (kills, soaks, mutations)
+CUSTODY_TEST_DEPTH ?= quick
+export CUSTODY_TEST_DEPTH
+
+help:
+	@echo "make demo    set everything up, send real agent programs through every real step, leave a report"
+	@echo "make test    set everything up, run the tests"
+	@echo "make check   formatter, linter, types, import contracts, wheel"
+	@echo "make system  install what tests of pages need from Debian (root)"
+	@echo "make lock    renew the requirement files"
+
+setup:
+	@tools/bootstrap.sh
+
+demo: setup
+	@.venv/bin/custody demo --into custody-demo
+
+test: setup
+	@$(PYTHON) -m pytest $(PYTEST) --cov --cov-report=
+	@$(PYTHON) tools/coverage_rooms.py
+
+test-deep:
+	@CUSTODY_TEST_DEPTH=deep $(MAKE) --no-print-directory test
+
+check: setup
+	@$(PYTHON) -m ruff format --check --quiet . || { echo "error: run make format" >&2; exit 1; }
+	@$(PYTHON) -m ruff check --quiet .
+	@$(PYTHON) -m mypy custody tests
+	@.venv/bin/lint-imports --no-logo
+	@$(PYTHON) tools/check_wheel.py
+
+format: setup
+	@$(PYTHON) -m ruff format .
+	@$(PYTHON) -m ruff check --fix .
+
+docs: setup
+	@$(PYTHON) tools/make_docs.py
+
+lock:
+	@tools/lock.sh
+
+system:
+	@tools/system.sh
+
+clean:
+	rm -rf .venv .bootstrap .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build .coverage .coverage.* custody-demo

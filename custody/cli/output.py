@@ -1,0 +1,104 @@
+"""What commands print: results to standard output, talk to standard error, one JSON object with --json.
+
+Text of programs and people is made harmless before it reaches a terminal.
+"""
+
+import json as jsonlib
+import os
+import sys
+import traceback
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ..errors import Exit
+
+if TYPE_CHECKING:
+    from ..flows.house import House
+    from ..policies.types import Principal
+
+__all__ = ["door", "fail", "print_json", "say", "shown", "table"]
+
+
+def say(text: str) -> None:
+    """Talk: to standard error."""
+    sys.stderr.write(f"{text}\n")
+
+
+def result(text: str) -> None:
+    """A result: to standard output."""
+    sys.stdout.write(f"{text}\n")
+
+
+def print_json(value: Mapping[str, object]) -> None:
+    """The one result object of a command."""
+    sys.stdout.write(f"{jsonlib.dumps(value, indent=2, sort_keys=True, default=str)}\n")
+
+
+def fail(message: str, hint: str, code: Exit, *, json: bool, error: BaseException | None = None) -> Exit:
+    """An error as `error:` and `hint:` lines, and with --json as an object too."""
+    say(f"error: {shown(message)}")
+    say(f"hint: {shown(hint)}")
+    if json:
+        print_json({"error": message, "hint": hint, "exit_code": int(code)})
+    if error is not None and os.environ.get("CUSTODY_DEBUG"):
+        traceback.print_exception(error)
+    return code
+
+
+def shown(text: object) -> str:
+    """Text with control and direction characters made visible, on one line."""
+    return "".join(
+        c if c.isprintable() or c == " " else f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}"
+        for c in str(text)
+        if not _hidden(c)
+    )
+
+
+def _hidden(character: str) -> bool:
+    return unicodedata.category(character) == "Mn" and not character.isprintable()
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
+    """A table on standard output: drawn on a terminal, tab-separated text into a pipe."""
+    if not sys.stdout.isatty():
+        for row in (head, *rows):
+            result("\t".join(shown(cell) for cell in row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(title=title or None, title_justify="left", header_style="bold", show_edge=False, pad_edge=False)
+    for name in head:
+        drawn.add_column(name, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(shown(cell)) for cell in row))
+    Console(no_color="NO_COLOR" in os.environ).print(drawn)
+
+
+@contextmanager
+def door() -> Iterator[tuple["House", "Principal"]]:
+    """The home, opened, and who is calling."""
+    from ..flows.access import identify
+    from ..flows.house import open_house
+    from ..identity import calling_user
+    from ..settings import load_settings
+
+    settings = load_settings()
+    caller = calling_user(settings.sudo_uid)
+    with open_house(settings) as house:
+        yield house, identify(house, caller.os_user, caller.authentication)
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Shows on a terminal that something takes its time."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True, no_color="NO_COLOR" in os.environ).status(text):
+        yield

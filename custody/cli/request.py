@@ -1,0 +1,147 @@
+"""From what was typed to a request: files are read here, once, and what was read is what is judged and run."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..flows.house import House
+    from ..policies.types import HostRequest, Limits, MountRequest, Principal, RunRequest
+
+__all__ = ["Asked", "make_request", "read_file"]
+
+_LANGUAGES = {".py": "python", ".sh": "bash", ".js": "node"}
+_MOST = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What was typed, option by option."""
+
+    program: str
+    arguments: Sequence[str] | None
+    requirements: Path | None
+    inputs: Sequence[Path] | None
+    hosts: Sequence[str] | None
+    mounts: Sequence[str] | None
+    profile: str | None
+    limits: Sequence[str] | None
+    purpose: str
+    ticket: str
+
+
+def make_request(house: "House", caller: "Principal", asked: Asked) -> "RunRequest":
+    """The request of this caller.
+
+    Raises:
+        UsageError: a file cannot be read, or an option cannot be understood.
+    """
+    from ..dependencies import read_inline
+    from ..flows.intake import resolve_mounts
+    from ..policies.types import InputFile, RunRequest
+
+    file_name, code = _read_program(asked.program)
+    language = _LANGUAGES.get(Path(file_name).suffix, "python")
+    inline = read_inline(code) if language == "python" else None
+    declared = inline.dependencies if inline else ()
+    if declared and asked.requirements is None:
+        raise UsageError(
+            f"`{file_name}` declares packages, but no lock was given",
+            hint="make one with `uv pip compile --generate-hashes`, and give it with --requirements",
+        )
+    profile = asked.profile or house.settings.profile
+    return RunRequest(
+        principal=caller,
+        code=code,
+        file_name=file_name,
+        language=language,
+        arguments=tuple(asked.arguments or ()),
+        files=tuple(InputFile(path.name, read_file(path)) for path in asked.inputs or ()),
+        requirements=b"" if asked.requirements is None else read_file(asked.requirements),
+        declared=tuple(declared),
+        hosts=tuple(_host(text) for text in asked.hosts or ()),
+        mounts=resolve_mounts([_mount(text) for text in asked.mounts or ()]),
+        limits=_limits(house, profile, asked.limits or ()),
+        profile=profile,
+        purpose=asked.purpose,
+        ticket=asked.ticket,
+    )
+
+
+def _read_program(program: str) -> tuple[str, bytes]:
+    if program == "-":
+        return "stdin.py", sys.stdin.buffer.read(_MOST)
+    path = Path(program)
+    return path.name, read_file(path)
+
+
+def read_file(path: Path) -> bytes:
+    """A file that the caller named, whole and bounded.
+
+    Raises:
+        UsageError: it cannot be read, or is too large.
+    """
+    try:
+        if path.is_dir():
+            raise UsageError(f"`{path}` is a directory, not a file", hint="give the file itself")
+        with path.open("rb") as file:
+            content = file.read(_MOST + 1)
+    except OSError as error:
+        raise UsageError(
+            f"`{path}` cannot be read: {(error.strerror or 'unreadable').lower()}",
+            hint="check the path and its permissions",
+        ) from error
+    except ValueError as error:
+        raise UsageError("the path holds a NUL byte", hint="check the path") from error
+    if len(content) > _MOST:
+        raise UsageError(f"`{path}` is larger than 32 MiB", hint="data of that size belongs on a granted mount")
+    return content
+
+
+def _host(text: str) -> "HostRequest":
+    from ..policies.types import HostRequest
+
+    name, _, port = text.rpartition(":")
+    if not name or not port.isdecimal():
+        raise UsageError(
+            f"`{text}` is not a host and port", hint="give it as NAME:PORT, for example api.example.org:443"
+        )
+    return HostRequest(name.strip("[]").lower(), int(port))
+
+
+def _mount(text: str) -> "MountRequest":
+    from ..policies.types import Access, MountRequest
+
+    path, _, access = text.partition(":")
+    if access not in {"", "read", "write"}:
+        raise UsageError(f"`{access}` is not a way to mount", hint="give PATH, PATH:read or PATH:write")
+    return MountRequest(path, Access(access or "read"), Path(path).name or "root")
+
+
+def _limits(house: "House", profile: str, given: Sequence[str]) -> "Limits":
+    known = house.gate.profiles.get(profile)
+    limits: Limits
+    if known is None:
+        # an unknown profile is refused where the whole request is looked at
+        from ..policies.types import Limits
+
+        limits = Limits()
+    else:
+        limits = known.defaults
+    return replace(limits, **_numbers(given, {field.name for field in fields(limits)}))
+
+
+def _numbers(given: Sequence[str], names: set[str]) -> Mapping[str, int]:
+    numbers = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in names:
+            raise UsageError(f"there is no limit `{name}`", hint=f"known are {', '.join(sorted(names))}")
+        if not value.isdecimal():
+            raise UsageError(f"limit `{name}` needs a whole number, not `{value}`", hint="give it as NAME=NUMBER")
+        numbers[name] = int(value)
+    return numbers

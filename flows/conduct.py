@@ -1,0 +1,162 @@
+"""The two conductors: directly in this process, or by Prefect; both take the same steps and write the same entries.
+
+Prefect is loaded only where it conducts (its import costs a hundred starts of Python), so this file may import inside functions.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Protocol
+
+from ..errors import CustodyError, LayerError, LedgerError, UsageError
+from ..ledger import events
+from ..policies.types import Principal, RunRequest
+from ..settings import Settings
+from . import ending, machine, pipeline
+from .access import authorise, subject_of
+from .house import House
+from .intake import receive
+from .ownership import Ownership
+from .passage import Conductor, Passage, Result, RunState, reload, state_of
+
+__all__ = ["PrefectConductor", "conduct", "continue_run", "prefect_conductor", "run_directly", "submit", "take_up"]
+
+Progress = Callable[[str], None]
+
+
+class PrefectConductor(Protocol):
+    """A Prefect server with this process as its runner; flows get ids, and answer by the ledger alone."""
+
+    def run(self, run: str) -> None:
+        """Conduct one received run as a flow."""
+
+    def review(self, *, since: datetime, until: datetime, principal: str) -> None:
+        """Review a window as a flow."""
+
+
+def _silent(step: str) -> None:
+    del step
+
+
+def run_directly(
+    house: House, request: RunRequest, *, progress: Progress = _silent, cancel: threading.Event | None = None
+) -> Result:
+    """Receive a request and take it all the way in this process."""
+    machine.recover(house)
+    progress("receive")
+    return conduct(house, receive(house, request, conductor=Conductor.DIRECT), progress=progress, cancel=cancel)
+
+
+def submit(house: House, request: RunRequest) -> Passage:
+    """Receive a request that Prefect is to conduct; its flow gets the run's id and nothing else."""
+    passage = receive(house, request, conductor=Conductor.PREFECT)
+    passage.ownership.release()
+    return passage
+
+
+def take_up(house: House, run: str) -> Passage | Result:
+    """Own a received run again and make its passage from the ledger; a Result if there is nothing left to do.
+
+    Raises:
+        UsageError: there is no such run, or another process is working on it.
+    """
+    ownership = Ownership.take(house.places.owners, run)
+    if ownership is None:
+        raise UsageError(
+            f"run `{run}` is being worked on by another process",
+            hint="wait for it; `custody runs show` says where it is",
+        )
+    try:
+        known = list(house.ledger.entries(run=run))
+        state = state_of(known)
+        if state is None:
+            raise UsageError(f"there is no run `{run}`", hint="`custody runs list` shows the runs")
+        if state in {RunState.SUBMITTED, RunState.HELD}:
+            return reload(house, run, known, ownership)
+        actor = known[0].actor
+    except BaseException:
+        ownership.release()
+        raise
+    ownership.release()
+    return pipeline.refuse_second(house, run, actor)
+
+
+def continue_run(
+    house: House, run: str, caller: Principal, *, progress: Progress = _silent, cancel: threading.Event | None = None
+) -> Result:
+    """Take a held run on, by its requester: from the audit again, with fresh data.
+
+    Raises:
+        UsageError: there is no such run, or it is not held.
+        CustodyError: this caller may not continue it; the attempt is on record.
+    """
+    machine.recover(house)
+    known = list(house.ledger.entries(run=run))
+    state = state_of(known)
+    if state is None:
+        raise UsageError(f"there is no run `{run}`", hint="`custody runs list` shows the runs")
+    if state is not RunState.HELD:
+        raise UsageError(
+            f"run `{run}` is {state}, not held", hint="only a run that waits for an approval can be continued"
+        )
+    authorise(house, caller, "continueRun", subject=run, about=subject_of(run, known))
+    passage = take_up(house, run)
+    if isinstance(passage, Result):
+        return passage
+    if machine.expire(house, passage, known):
+        return _result(passage)
+    return conduct(house, passage, progress=progress, cancel=cancel)
+
+
+def conduct(
+    house: House, passage: Passage, *, progress: Progress = _silent, cancel: threading.Event | None = None
+) -> Result:
+    """Take a passage through the steps; whatever happens before the start becomes an end, not a lost run."""
+    try:
+        for step in pipeline.STEPS:
+            if passage.result:
+                break
+            progress(step.__name__)
+            if step is pipeline.execute:
+                pipeline.execute(house, passage, cancel)
+            else:
+                step(house, passage)
+    except KeyboardInterrupt:
+        cancelled(house, passage)
+    except LedgerError:
+        raise
+    except Exception as error:  # noqa: BLE001 - around a flow: the run must get its end whatever broke
+        broken(house, passage, error)
+    return _result(passage)
+
+
+def cancelled(house: House, passage: Passage) -> None:
+    """The requester interrupted the run before its start."""
+    if passage.result is None and not passage.started:
+        asked = events.RunCancelled(by=passage.request.principal.id, reason="interrupted by the requester")
+        ending.end_without_execution(house, passage, "cancelled", "interrupted before the start", extra=[asked])
+
+
+def broken(house: House, passage: Passage, error: Exception) -> None:
+    """Something of ours broke before the start: the run is unavailable, and the cause is named without its content."""
+    if passage.result is not None:
+        return
+    message = error.message if isinstance(error, CustodyError) else f"internal error: {type(error).__name__}"
+    extra: list[events.Event] = []
+    if isinstance(error, LayerError):
+        extra.append(events.DoctorRefused(profile=passage.request.profile, layers=(), causes=(message[:200],)))
+    ending.end_without_execution(house, passage, "unavailable", message, extra=extra)
+
+
+def prefect_conductor(settings: Settings, *, progress: Progress = _silent) -> AbstractContextManager[PrefectConductor]:
+    """A Prefect server of our own for this home, started now and stopped at the end."""
+    from .orchestration import own_conductor
+
+    return own_conductor(settings, progress=progress)
+
+
+def _result(passage: Passage) -> Result:
+    if passage.result is None:
+        raise LedgerError(f"run `{passage.run}` has no end", hint="it will be closed as unknown by the next command")
+    return passage.result

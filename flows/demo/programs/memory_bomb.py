@@ -1,0 +1,5 @@
+"""Takes memory until it is stopped."""
+
+hoard = []
+while True:
+    hoard.append(bytearray(8 * 1024 * 1024))

@@ -1,0 +1,181 @@
+"""Everything that a flow needs, opened once: settings, ledger, the policy set in force, directory and clock.
+
+It must never create anything: `custody init` does (flows/setup.py).
+"""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..errors import ConfigurationError, PolicyError
+from ..ledger import Ledger, LedgerFiles, events
+from ..policies import Directory, Gate, PolicySet
+from ..redaction import Redactor
+from ..settings import Settings
+
+__all__ = ["House", "Places", "new_id", "now", "open_house", "open_ledger"]
+
+
+def now() -> datetime:
+    """The time, aware, UTC."""
+    return datetime.now(UTC)
+
+
+def new_id(prefix: str, time: datetime) -> str:
+    """A fresh id that sorts by time and reads well: `run-20261123T101500-9f2c41d07a`."""
+    return f"{prefix}-{time:%Y%m%dT%H%M%S}-{secrets.token_hex(5)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where things lie in one home."""
+
+    home: Path
+
+    @property
+    def configuration(self) -> Path:
+        """Settings of this home."""
+        return self.home / "custody.toml"
+
+    @property
+    def directory(self) -> Path:
+        """The principals."""
+        return self.home / "directory.toml"
+
+    @property
+    def policies(self) -> Path:
+        """The working copy of the policy folder; what is in force lies in the ledger."""
+        return self.home / "policies"
+
+    @property
+    def ledger(self) -> LedgerFiles:
+        """Database, and the keys beside it."""
+        return LedgerFiles(self.home / "ledger" / "ledger.sqlite", self.home / "keys")
+
+    @property
+    def verifier_key(self) -> Path:
+        """The public key to hand to auditors."""
+        return self.home / "keys" / "verifier.key"
+
+    @property
+    def advisories(self) -> Path:
+        """Advisory indexes."""
+        return self.home / "advisories"
+
+    @property
+    def environments(self) -> Path:
+        """Built environments."""
+        return self.home / "environments"
+
+    @property
+    def reviews(self) -> Path:
+        """Rendered reviews."""
+        return self.home / "reviews"
+
+    @property
+    def jails(self) -> Path:
+        """What the sandbox keeps while it runs."""
+        return self.home / "state" / "jails"
+
+    @property
+    def owners(self) -> Path:
+        """One lock file per run that a process is working on."""
+        return self.home / "state" / "owners"
+
+    @property
+    def scratch(self) -> Path:
+        """Private working files of audits."""
+        return self.home / "state" / "scratch"
+
+    @property
+    def prefect(self) -> Path:
+        """Home of Prefect's own server, mode 0700."""
+        return self.home / "prefect"
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """One home, opened."""
+
+    settings: Settings
+    ledger: Ledger
+    policies: PolicySet
+    gate: Gate
+    directory: Directory
+    redactor: Redactor
+    clock: Callable[[], datetime]
+
+    @property
+    def places(self) -> Places:
+        """Where things lie."""
+        return Places(self.settings.home)
+
+
+def open_ledger(settings: Settings, *, read_only: bool = False) -> Ledger:
+    """The ledger of a home.
+
+    Raises:
+        ConfigurationError: there is no home, or it has no ledger or keys.
+        LedgerError: it cannot be opened, or a newer release wrote it.
+    """
+    places = Places(settings.home)
+    if not settings.home.is_dir():
+        raise ConfigurationError(
+            f"there is no custody home at `{settings.home}`", hint="run `custody init`, or set CUSTODY_HOME"
+        )
+    return Ledger.open(
+        places.ledger,
+        redactor=Redactor(settings.secret_values),
+        read_only=read_only,
+        disk_reserve_mib=settings.ledger.disk_reserve_mib,
+        wait_seconds=settings.ledger.wait_seconds,
+    )
+
+
+@contextmanager
+def open_house(settings: Settings, *, clock: Callable[[], datetime] = now) -> Iterator[House]:
+    """A home with everything opened; closed again at the end.
+
+    Raises:
+        ConfigurationError: something that `custody init` makes is missing.
+        PolicyError: no policy set is in force, or it cannot be used.
+        LedgerError: the ledger cannot be opened.
+    """
+    ledger = open_ledger(settings)
+    try:
+        policies = policies_in_force(ledger)
+        yield House(
+            settings=settings,
+            ledger=ledger,
+            policies=policies,
+            gate=Gate(policies),
+            directory=Directory.from_file(Places(settings.home).directory),
+            redactor=Redactor(settings.secret_values),
+            clock=clock,
+        )
+    finally:
+        ledger.close()
+
+
+def policies_in_force(ledger: Ledger) -> PolicySet:
+    """The last policy set that was put in force, from its payload; files that were edited since change nothing.
+
+    Raises:
+        PolicyError: there is none, or its bytes are not the ones that were put in force.
+    """
+    entry = next(ledger.entries(kinds=("policy:changed",), newest_first=True), None)
+    if entry is None or not isinstance(entry.event, events.PolicyChanged):
+        raise PolicyError(
+            "no policy set is in force, so nothing may run",
+            hint="run `custody init` to put the default policies in force",
+        )
+    policies = PolicySet.from_bytes(ledger.read_payload(entry.event.policy_set))
+    if policies.digest != entry.event.policy_sha256:
+        raise PolicyError(
+            "the stored policy set is not the one that was put in force",
+            hint="run `custody verify`: the ledger's payloads were changed",
+        )
+    return policies

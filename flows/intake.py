@@ -1,0 +1,184 @@
+"""Receiving: a request is validated, hashed and made durable before anything else happens; then `submit` is decided.
+
+Bad input changes nothing: it is a usage error, before there is a run.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path, PurePosixPath
+
+from ..dependencies import check_declared, parse_requirements
+from ..dependencies.types import Lock
+from ..errors import LedgerError, UsageError
+from ..policies import read_code
+from ..policies.types import Denied, MountRequest, RunRequest
+from . import ending, entries
+from .history import history_of
+from .house import House, new_id
+from .ownership import Ownership
+from .passage import Conductor, Passage
+from .record import Batch
+
+__all__ = ["receive", "resolve_mounts", "validate"]
+
+LANGUAGES = ("python",)
+_CODE_BYTES = 1024 * 1024
+_FILE_BYTES = 16 * 1024 * 1024
+_FILES = 50
+_ARGUMENTS = 200
+_ARGUMENT_BYTES = 128 * 1024
+_FILE_NAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,120}")
+_HOST = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?|\[?[0-9A-Fa-f:.]{2,45}\]?"
+)
+_TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,60}")
+
+
+def receive(house: House, request: RunRequest, *, conductor: Conductor) -> Passage:
+    """Take a request in; the passage may already have its result.
+
+    Raises:
+        UsageError: the request cannot be understood; nothing was recorded.
+        LedgerError: the ledger cannot take it; nothing runs.
+    """
+    house.ledger.check_reserve()
+    lock = validate(house, request)
+    code = read_code(request.code, language=request.language, file_name=request.file_name)
+    now = house.clock()
+    # counted before this very request is on record, so that it does not count itself
+    history = history_of(house.ledger, request.principal.id, now=now)
+    run = new_id("run", now)
+    ownership = Ownership.take(house.places.owners, run)
+    if ownership is None:
+        raise LedgerError(f"run `{run}` is already owned", hint="try again")
+    passage = Passage(
+        run=run,
+        request=request,
+        request_sha256=request.digest(),
+        conductor=conductor,
+        code=code,
+        lock=lock,
+        ownership=ownership,
+    )
+    try:
+        _record_submission(house, passage)
+    except BaseException:
+        ownership.release()
+        raise
+    decision = house.gate.submit(
+        request,
+        packages=[(pin.name, pin.version) for pin in lock.pins if pin.direct],
+        code=code,
+        history=history,
+        now=house.clock(),
+        decision=new_id("dec", house.clock()),
+    )
+    if isinstance(decision, Denied):
+        ending.deny(house, passage, decision, stage="submit")
+        return passage
+    batch = Batch(house, request.principal.id, run)
+    batch.add(entries.decided(batch, decision.basis, stage="submit", result="allowed", profile=request.profile))
+    batch.write()
+    return passage
+
+
+def _record_submission(house: House, passage: Passage) -> None:
+    batch = Batch(house, passage.request.principal.id, passage.run)
+    batch.add(
+        entries.submitted(
+            batch,
+            passage.request,
+            passage.code,
+            conductor=passage.conductor,
+            request_sha256=passage.request_sha256,
+            lock=passage.lock,
+        ),
+        id=f"{passage.run}/submitted",
+    )
+    batch.write()
+
+
+def validate(house: House, request: RunRequest) -> Lock:
+    """Everything that can be refused without a policy; gives the lock."""
+    _check_code(request)
+    _check_inputs(request)
+    if request.profile not in house.gate.profiles:
+        known = ", ".join(f"`{name}`" for name in sorted(house.gate.profiles))
+        raise UsageError(f"there is no profile `{_shown(request.profile)}`", hint=f"the profiles in force are {known}")
+    for limit in fields(request.limits):
+        if getattr(request.limits, limit.name) < 1:
+            raise UsageError(f"limit `{limit.name}` must be at least 1", hint="leave it out to get the profile's own")
+    for host in request.hosts:
+        if not _HOST.fullmatch(host.name) or not 1 <= host.port <= 65535:  # noqa: PLR2004 - ports of TCP
+            raise UsageError(f"`{_shown(host.name)}:{host.port}` is not a host and port", hint="give it as NAME:PORT")
+    lock = parse_requirements(request.requirements, name="requirements")
+    return check_declared(request.declared, lock)
+
+
+def _check_code(request: RunRequest) -> None:
+    if request.language not in LANGUAGES:
+        raise UsageError(
+            f"there is no runtime for `{_shown(request.language)}`", hint=f"known are {', '.join(LANGUAGES)}"
+        )
+    if not _FILE_NAME.fullmatch(request.file_name) or request.file_name in {".", ".."}:
+        raise UsageError(
+            f"`{_shown(request.file_name)}` is not a file name", hint="use a plain name of at most 120 characters"
+        )
+    if len(request.code) > _CODE_BYTES:
+        raise UsageError(
+            f"`{request.file_name}` has {len(request.code)} bytes, more than 1 MiB", hint="put data into input files"
+        )
+    if b"\0" in request.code:
+        raise UsageError(f"`{request.file_name}` holds NUL bytes", hint="a program is text; put data into input files")
+    if not request.code.strip():
+        raise UsageError(f"`{request.file_name}` is empty", hint="there is nothing to run")
+
+
+def _check_inputs(request: RunRequest) -> None:
+    if len(request.arguments) > _ARGUMENTS or sum(len(a) for a in request.arguments) > _ARGUMENT_BYTES:
+        raise UsageError("too many arguments", hint="at most 200, of 128 KiB together")
+    if any("\0" in a or a.encode("utf-8", "replace").decode() != a for a in request.arguments):
+        raise UsageError("an argument is not text", hint="arguments are UTF-8 without NUL")
+    if len(request.files) > _FILES or sum(len(f.content) for f in request.files) > _FILE_BYTES:
+        raise UsageError("too many input files", hint="at most 50, of 16 MiB together")
+    names = [request.file_name]
+    for file in request.files:
+        path = PurePosixPath(file.name)
+        if (
+            path.is_absolute()
+            or len(path.parts) != 1
+            or not _FILE_NAME.fullmatch(file.name)
+            or file.name in {".", "..", "out"}
+        ):
+            raise UsageError(
+                f"`{_shown(file.name)}` is not a name for an input file", hint="use a plain name without folders"
+            )
+        names.append(file.name)
+    if len(set(names)) != len(names):
+        raise UsageError("two input files have the same name", hint="rename one; the program's own name is taken too")
+    if any(not _TARGET.fullmatch(m.target) for m in request.mounts):
+        raise UsageError("a mount's name in the jail is not a plain name", hint="use letters, digits, `_`, `-` and `.`")
+
+
+def resolve_mounts(mounts: Sequence[MountRequest]) -> tuple[MountRequest, ...]:
+    """Mounts by their real paths: what is judged is what is mounted.
+
+    Raises:
+        UsageError: a path does not exist.
+    """
+    resolved = []
+    for mount in mounts:
+        try:
+            path = Path(mount.path).resolve(strict=True)
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"`{_shown(mount.path)}` cannot be mounted: it is not there", hint="give a path that exists"
+            ) from error
+        resolved.append(MountRequest(str(path), mount.access, mount.target))
+    return tuple(resolved)
+
+
+def _shown(text: str) -> str:
+    """Text of a caller inside an error: one line, printable, bounded."""
+    return text[:120].encode("unicode_escape").decode()

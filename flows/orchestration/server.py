@@ -1,0 +1,203 @@
+"""Prefect's own server as a child of this process: loopback, random port, authentication, a home of its own.
+
+It must never listen beyond loopback, never answer its API without the credential (health and documentation are open, by Prefect's choice),
+never see an environment variable that it was not given, and never outlive the process that started it.
+"""
+
+import base64
+import fcntl
+import http.client
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Self
+
+from ...errors import ConfigurationError
+from .surroundings import client_surroundings, server_surroundings
+
+__all__ = ["PrefectServer"]
+
+_LOOPBACK = "127.0.0.1"
+_START_SECONDS = 120.0
+"""The first start in a new home runs Prefect's 113 migrations: 8 to 20 seconds on two cores; every later one takes about 3."""
+_STOP_SECONDS = 10.0
+_LOOK_SECONDS = 0.1
+
+Waiting = Callable[[float], None]
+
+
+def _say_nothing(waited_seconds: float) -> None:
+    del waited_seconds
+
+
+class PrefectServer:
+    """A running server; as a context manager it is up inside and gone after it, however it is left.
+
+    A start takes its time in the background: `start`, do something else, then `wait`.
+
+    Args:
+        home: its directory, made with mode 0700; its database, log and page lie there.
+        environment: the variables the child gets besides Prefect's own; nothing is taken from this process.
+        progress: called about ten times a second while waiting, with the seconds waited so far.
+    """
+
+    def __init__(self, home: Path, *, environment: Mapping[str, str], progress: Waiting = _say_nothing) -> None:
+        self.home = home
+        self._environment = dict(environment)
+        self._progress = progress
+        self._credential = f"custody:{secrets.token_urlsafe(32)}"
+        self._port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._began = 0.0
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+            self.wait()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self.home / "server.log"
+
+    @property
+    def database(self) -> Path:
+        """Prefect's own records: mutable, and never evidence."""
+        return self.home / "prefect.db"
+
+    @property
+    def port(self) -> int:
+        """The port on loopback; 0 before the start."""
+        return self._port
+
+    @property
+    def client(self) -> Mapping[str, str]:
+        """The variables with which a process reaches this server and no other."""
+        return client_surroundings(self.home, f"http://{_LOOPBACK}:{self._port}/api", self._credential)
+
+    def start(self) -> None:
+        """Start the server without waiting for it.
+
+        Raises:
+            ConfigurationError: the home cannot be used, or another server is using it.
+        """
+        lock = self._prepare_home()
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+            # the socket is handed over bound: there is no moment in which another process could take the port
+            listener.bind((_LOOPBACK, 0))
+            self._port = int(listener.getsockname()[1])
+            try:
+                self._process = self._spawn(listener, lock)
+            finally:
+                # the server keeps its own copy: the home is locked until it is gone, even if we die first
+                os.close(lock)
+        self._began = time.monotonic()
+
+    def _prepare_home(self) -> int:
+        try:
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.home.chmod(0o700)
+            lock = os.open(self.home / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the Prefect home `{self.home}` cannot be used: {error.strerror}", hint="check its owner, its mode and free space"
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)
+            raise ConfigurationError(
+                f"another Prefect server is using `{self.home}`", hint="wait until it is gone; it ends with the command that started it"
+            ) from error
+        return lock
+
+    def _spawn(self, listener: socket.socket, lock: int) -> subprocess.Popen[bytes]:
+        descriptor = listener.fileno()
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-s", "-P", "-m", "custody.flows.orchestration.serve", str(descriptor)],
+                stdin=subprocess.PIPE,  # held open by us alone: see lifeline.py
+                stdout=log,
+                stderr=log,
+                cwd=self.home,
+                env={**self._environment, **server_surroundings(self.home, self._port, self._credential)},
+                pass_fds=(descriptor, lock),
+                # an interrupt at the terminal is ours to handle: the flows that it ends still have to report to the server
+                start_new_session=True,
+                umask=0o077,
+            )
+
+    def wait(self, *, timeout_seconds: float = _START_SECONDS) -> None:
+        """Wait until the server answers.
+
+        Raises:
+            ConfigurationError: it ended, or did not answer in time; the last line of its log is in the message.
+        """
+        while not self._answers():
+            waited = time.monotonic() - self._began
+            if waited > timeout_seconds:
+                raise self._failure(f"did not answer within {timeout_seconds:.0f} seconds")
+            self._progress(waited)
+            try:
+                status = self._running().wait(_LOOK_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+            raise self._failure(f"ended with status {status} while starting")
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection(_LOOPBACK, self._port, timeout=2)
+        token = base64.b64encode(self._credential.encode()).decode()
+        try:
+            connection.request("GET", "/api/admin/version", headers={"Authorization": f"Basic {token}"})
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise ConfigurationError("the Prefect server was not started", hint="start it before waiting for it")
+        return self._process
+
+    def _failure(self, what: str) -> ConfigurationError:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n") if self.log.exists() else []
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        return ConfigurationError(f"the Prefect server {what}: {last[:300]}", hint=f"read `{self.log}`")
+
+    def stop(self) -> None:
+        """Stop the server and whatever it started; harmless if it is gone."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for ending in (signal.SIGTERM, signal.SIGKILL):
+            _signal_group(process.pid, ending)
+            try:
+                process.wait(_STOP_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        # the leader is gone; what it may have started has its group id
+        _signal_group(process.pid, signal.SIGKILL)
+        if process.stdin is not None:
+            process.stdin.close()
+
+
+def _signal_group(group: int, ending: signal.Signals) -> None:
+    try:
+        os.killpg(group, ending)
+    except ProcessLookupError:
+        return

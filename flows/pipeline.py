@@ -1,0 +1,345 @@
+"""The gated run: receive, resolve, audit, decide, build, claim and start, run, ingest; each step calls one room.
+
+Rules of the way, whoever conducts it:
+- `run:submitted` is durable before anything else happens, and every run id gets exactly one `run:finished` (its event id is the run's, so a
+  second one cannot be written).
+- Cedar decides `submit` and `install` by name before anything is looked at further (intake.py), and the whole bundle before anything is built.
+- Only the process whose claim was new executes; nothing here ever retries an execution.
+- No durable start, no execution; no durable end, no result.
+- A step does nothing once the passage has its result.
+"""
+
+import os
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from ..dependencies import AdvisoryStore, Auditor, EnvironmentStore
+from ..dependencies.types import Findings, Lock, PinFinding, PinState, Severity
+from ..errors import ConflictError, DependencyError, SandboxError
+from ..ledger import events
+from ..policies import approval_state
+from ..policies.types import Allowed, Denied, DependencyFacts, Grant, NeedsApproval, PackageFacts
+from ..sandbox import Sandbox
+from ..sandbox.types import JailSettings, Job, LayerState, Outcome, OutcomeClass, Output, Usage
+from . import ending, entries
+from .approvals import approval_events
+from .history import history_of
+from .house import House, new_id
+from .ownership import boot_id, process_started
+from .passage import Passage, Result
+from .record import Batch, record
+
+__all__ = [
+    "STEPS",
+    "Step",
+    "audit",
+    "audit_lock",
+    "build",
+    "decide",
+    "execute",
+    "facts_of",
+    "refuse_second",
+    "resolve",
+    "sandbox_of",
+]
+
+Step = Callable[[House, Passage], None]
+
+_EMPTY = Output(
+    sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", seen=0, content=b"", truncated=False
+)
+
+
+def resolve(house: House, passage: Passage) -> None:
+    """Put the lock on record: what is audited is what is installed. Input is pinned and hashed already."""
+    if passage.result or not passage.lock.pins:
+        return
+    batch = Batch(house, passage.request.principal.id, passage.run)
+    batch.add(entries.resolved(batch, passage.lock))
+    batch.write()
+
+
+def audit(house: House, passage: Passage) -> None:
+    """Judge every pin by the advisory index, and let pip-audit judge the same pins by the same data."""
+    if passage.result or not passage.lock.pins:
+        return
+    passage.findings = audit_lock(house, passage.lock)
+    batch = Batch(house, passage.request.principal.id, passage.run)
+    batch.add(entries.audited(batch, passage.findings))
+    batch.write()
+
+
+def audit_lock(house: House, lock: Lock) -> Findings:
+    """Both opinions on a lock."""
+    auditor = Auditor(
+        AdvisoryStore(house.places.advisories),
+        work=house.places.scratch,
+        python=Path(sys.executable),
+        warn_days=house.settings.dependencies.warn_days,
+        error_days=house.settings.dependencies.error_days,
+    )
+    return auditor.audit(lock, now=house.clock())
+
+
+def facts_of(findings: Findings | None) -> DependencyFacts:
+    """Findings as plain facts for the policies; nothing is judged here."""
+    if findings is None:
+        return DependencyFacts()
+    return DependencyFacts(
+        total=len(findings.pins),
+        covered=findings.complete,
+        data_class=findings.data.data_class.value if findings.data else "none",
+        packages=tuple(_package_facts(finding) for finding in findings.pins),
+    )
+
+
+def _package_facts(finding: PinFinding) -> PackageFacts:
+    waived = finding.state is PinState.WAIVED
+    severities = [] if waived else [advisory.severity for advisory in finding.advisories]
+    return PackageFacts(
+        name=finding.pin.name,
+        version=finding.pin.version,
+        direct=finding.pin.direct,
+        hashed=bool(finding.pin.hashes),
+        malicious=any(advisory.malicious for advisory in finding.advisories),
+        critical=severities.count(Severity.CRITICAL),
+        high=severities.count(Severity.HIGH),
+        medium=severities.count(Severity.MEDIUM),
+        low=severities.count(Severity.LOW),
+        unknown=severities.count(Severity.UNKNOWN),
+        undetermined=finding.state in {PinState.UNDETERMINED, PinState.UNAUDITABLE},
+        waived=len(finding.advisories) if waived else 0,
+        advisories=tuple(advisory.id for advisory in finding.advisories),
+    )
+
+
+def decide(house: House, passage: Passage) -> None:
+    """Put the whole bundle to the engine: execute, each host, each path, each package; hold or end the run if it is not allowed."""
+    if passage.result:
+        return
+    now = house.clock()
+    decision = _decide(house, passage)
+    if isinstance(decision, NeedsApproval):
+        decision = _with_approvals(house, passage, decision)
+    passage.decision = decision
+    match decision:
+        case Denied():
+            ending.deny(house, passage, decision, stage="run")
+        case NeedsApproval():
+            expires = now + timedelta(hours=house.settings.approvals.hold_hours)
+            ending.hold(house, passage, decision, expires=entries.timestamp(expires))
+        case Allowed():
+            passage.grant = decision.grant
+            batch = Batch(house, passage.request.principal.id, passage.run)
+            batch.add(
+                entries.decided(
+                    batch,
+                    decision.basis,
+                    stage="run",
+                    result="allowed",
+                    profile=decision.grant.profile,
+                    limits=decision.grant.limits,
+                )
+            )
+            batch.write()
+
+
+def _with_approvals(house: House, passage: Passage, held: NeedsApproval) -> Allowed | NeedsApproval | Denied:
+    """Decide again with the approvals that are in force for exactly this binding; what they would not cover stays held."""
+    passage.binding = held.basis.binding
+    state = approval_state(
+        approval_events(house.ledger.entries(run=passage.run)), binding=passage.binding, now=house.clock()
+    )
+    if not state.approvals:
+        return held
+    passage.approvals = state.approvals
+    decision = _decide(house, passage)
+    if isinstance(decision, Allowed) and decision.basis.binding != passage.binding:
+        passage.approvals = ()
+        return held
+    return decision
+
+
+def _decide(house: House, passage: Passage) -> Allowed | NeedsApproval | Denied:
+    now = house.clock()
+    return house.gate.run(
+        passage.request,
+        dependencies=facts_of(passage.findings),
+        code=passage.code,
+        history=history_of(house.ledger, passage.request.principal.id, now=now),
+        approvals=passage.approvals,
+        lock_sha256=passage.lock.sha256 if passage.lock.pins else None,
+        now=now,
+        decision=new_id("dec", now),
+    )
+
+
+def build(house: House, passage: Passage) -> None:
+    """Build the environment of exactly that lock, or check the stored one against its digest."""
+    if passage.result or not passage.lock.pins:
+        return
+    store = EnvironmentStore(
+        house.places.environments,
+        uv=None,
+        python=house.settings.sandbox.python or Path(sys.executable),
+        index_url=house.settings.index_url,
+        environment=house.settings.network_environment,
+    )
+
+    def rejected(key: str, reason: str) -> None:
+        event = events.EnvironmentRejected(environment=key, lock_sha256=passage.lock.sha256, reason=reason[:300])
+        record(house, event, actor=passage.request.principal.id, run=passage.run)
+
+    began = time.monotonic()
+    try:
+        passage.environment = store.obtain(passage.lock, on_reject=rejected)
+    except DependencyError as error:
+        failed = events.EnvironmentRejected(environment="", lock_sha256=passage.lock.sha256, reason=error.message[:300])
+        ending.end_without_execution(house, passage, "blocked", error.message, extra=[failed])
+        return
+    wall_ms = round((time.monotonic() - began) * 1000)
+    record(
+        house,
+        entries.built(passage.environment, passage.lock, wall_ms),
+        actor=passage.request.principal.id,
+        run=passage.run,
+    )
+
+
+def sandbox_of(house: House) -> Sandbox:
+    """The jail of this home."""
+    return Sandbox(
+        JailSettings(
+            state=house.places.jails,
+            nsjail=house.settings.sandbox.nsjail,
+            python=house.settings.sandbox.python,
+            cgroups=house.settings.sandbox.cgroups,
+        )
+    )
+
+
+def execute(house: House, passage: Passage, cancel: threading.Event | None = None) -> None:
+    """Claim, start, run and ingest, in one piece: between the claim and the end nothing may come in between."""
+    if passage.result:
+        return
+    sandbox = sandbox_of(house)
+    if not _layers_present(house, passage, sandbox) or not claim(house, passage):
+        return
+    ending.finish(house, passage, _run(passage, sandbox, house, cancel or threading.Event()))
+
+
+def _layers_present(house: House, passage: Passage, sandbox: Sandbox) -> bool:
+    """Whether the machine has every layer that the profile demands; if not the run is unavailable, never less contained."""
+    grant = _granted(passage)
+    states = {layer.name: layer for layer in sandbox.layers()}
+    missing = [name for name in grant.layers if name not in states or states[name].state is not LayerState.PRESENT]
+    if not missing:
+        return True
+    causes = tuple(states[name].cause if name in states else f"unknown layer {name}" for name in missing)
+    refused = events.DoctorRefused(
+        profile=grant.profile, layers=tuple(missing), causes=tuple(cause[:200] for cause in causes)
+    )
+    explanation = f"profile {grant.profile} demands {', '.join(missing)}, which this machine lacks: {'; '.join(causes)}"
+    ending.end_without_execution(house, passage, "unavailable", explanation, extra=[refused])
+    return False
+
+
+def claim(house: House, passage: Passage) -> bool:
+    """Claim, consume the approvals and start, in one atomic batch; True only for the one process whose claim was new."""
+    grant = _granted(passage)
+    batch = Batch(house, passage.request.principal.id, passage.run)
+    batch.add(
+        events.RunClaimed(
+            nonce=secrets.token_hex(16),
+            conductor=passage.conductor,
+            pid=os.getpid(),
+            boot_id=boot_id(),
+            process_started=process_started(),
+        ),
+        id=f"{passage.run}/claimed",
+    )
+    for approval in passage.approvals:
+        consumed = events.ApprovalConsumed(granted=approval.entry, binding=approval.binding, approver=approval.approver)
+        batch.add(consumed, id=f"{passage.run}/consumed/{approval.entry}")
+    environment = passage.environment
+    batch.add(
+        events.RunStarted(
+            decision=grant.decision,
+            grant_sha256=grant.digest(),
+            profile=grant.profile,
+            limits=entries.limits_record(grant.limits),
+            hosts=tuple(events.HostRecord(name=h.name, port=h.port) for h in grant.hosts),
+            mounts=tuple(events.MountRecord(path=m.path, access=m.access, target=m.target) for m in grant.mounts),
+            layers=grant.layers,
+            lock_sha256=passage.lock.sha256 if passage.lock.pins else None,
+            environment=environment.key if environment else None,
+            environment_sha256=environment.tree_sha256 if environment else None,
+        ),
+        id=f"{passage.run}/started",
+    )
+    try:
+        batch.write()
+    except ConflictError:
+        passage.result = refuse_second(house, passage.run, passage.request.principal.id)
+        # the other claimant owns the run now; only our lock on it, if we have one, is given up
+        passage.ownership.release()
+        return False
+    passage.started = True
+    return True
+
+
+def refuse_second(house: House, run: str, actor: str) -> Result:
+    """Put on record that somebody tried to execute a run again."""
+    reason = "the run was claimed before, and nothing is ever executed twice"
+    event = events.AccessDenied(action="execute", source=actor, rules=("claimed-once",), reason=reason, count=1)
+    index = record(house, event, actor=actor, run=run).index
+    return Result(run=run, end="already_claimed", entry=index, explanation=reason)
+
+
+def _run(passage: Passage, sandbox: Sandbox, house: House, cancel: threading.Event) -> Outcome:
+    """The jailed run. Whatever goes wrong on our side is an outcome: the run was started and must have its end."""
+    request = passage.request
+    job = Job(
+        run=passage.run,
+        code=request.code,
+        file_name=request.file_name,
+        language=request.language,
+        arguments=request.arguments,
+        files=tuple((file.name, file.content) for file in request.files),
+        environment=passage.environment.path if passage.environment else None,
+    )
+    began = time.monotonic()
+    try:
+        return sandbox.run(job, _granted(passage), cancel=cancel, redactor=house.redactor)
+    except SandboxError as error:
+        return _our_failure(error.message, began)
+    except OSError as error:
+        return _our_failure(f"the jail could not be made: {error.strerror}", began)
+
+
+def _our_failure(explanation: str, began: float) -> Outcome:
+    return Outcome(
+        outcome=OutcomeClass.INFRASTRUCTURE_ERROR,
+        explanation=explanation,
+        exit_code=None,
+        signal=None,
+        limits_hit=(),
+        usage=Usage(wall_ms=round((time.monotonic() - began) * 1000)),
+        stdout=_EMPTY,
+        stderr=_EMPTY,
+    )
+
+
+def _granted(passage: Passage) -> Grant:
+    if passage.grant is None:
+        raise SandboxError("there is no grant for this run", hint="decide before building and executing")
+    return passage.grant
+
+
+STEPS: tuple[Step, ...] = (resolve, audit, decide, build, execute)
+"""The way of a received run, in order."""

@@ -1,0 +1,135 @@
+"""Opening a database as evidence: without changing it, also on a medium or in a directory that cannot be written.
+
+It must never be used for the ledger's own work: what it opens may come from anybody.
+"""
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, create_mock_engine
+from sqlalchemy.exc import DBAPIError
+
+from .database import make_engine, reading, rows
+from .findings import Findings
+from .tables import METADATA, REVISION, TRIGGERS
+
+__all__ = ["check_integrity", "check_schema", "opened_as_evidence", "unreadable"]
+
+_WAIT_SECONDS = 5.0
+_ALEMBIC_TABLE = (
+    "CREATE TABLE alembic_version (\n\tversion_num VARCHAR(32) NOT NULL, \n\t"
+    "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)\n)"
+)
+_MACHINE_FAULTS = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_CANTOPEN,
+}
+
+
+@contextmanager
+def opened_as_evidence(database: Path) -> Iterator[Connection]:
+    """One read transaction on the database as it lies there, including what is still in its write-ahead log."""
+    plain = database.absolute().as_uri() + "?mode=ro"
+    if _opens(plain):
+        yield from _connected(plain)
+        return
+    log = database.with_name(database.name + "-wal")
+    if not log.exists() or log.stat().st_size == 0:
+        # nothing is waiting in the log and nobody can write here: the file is all there is
+        yield from _connected(plain + "&immutable=1")
+        return
+    with tempfile.TemporaryDirectory(prefix="custody-verify-") as folder:
+        copy = Path(folder) / "copy.db"
+        shutil.copyfile(database, copy)
+        shutil.copyfile(log, copy.with_name("copy.db-wal"))
+        yield from _connected(copy.as_uri() + "?mode=rw")
+
+
+def unreadable(error: Exception) -> str | None:
+    """What is wrong with the file itself; None if the machine failed and not the file."""
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(origin, "sqlite_errorcode", 0)
+    if code & 0xFF in _MACHINE_FAULTS and code != sqlite3.SQLITE_IOERR_SHORT_READ:
+        return None
+    return str(origin)
+
+
+def check_schema(connection: Connection, findings: Findings) -> bool:
+    """Compare tables, indexes and triggers with this release's; False if the tables are not ours and must not be read."""
+    found = {
+        (str(kind), str(name)): sql for kind, name, sql in rows(connection, "SELECT type, name, sql FROM sqlite_schema")
+    }
+    expected = _expected_schema()
+    differing = sorted(key for key in found.keys() | expected.keys() if found.get(key, "-") != expected.get(key, "-"))
+    for kind, name in differing:
+        state = "missing" if (kind, name) not in found else "foreign" if (kind, name) not in expected else "changed"
+        findings.add("schema-changed", f"the {kind} `{name}` of the database is {state}")
+    if any(kind in {"table", "view"} for kind, _name in differing):
+        return False
+    revisions = [revision for (revision,) in rows(connection, "SELECT version_num FROM alembic_version")]
+    if revisions != [REVISION]:
+        findings.add("schema-changed", f"the database names the schema {revisions!r}, not {REVISION}")
+    findings.checks.append("tables, indexes and triggers are those of this release")
+    return True
+
+
+def check_integrity(connection: Connection, findings: Findings) -> None:
+    """SQLite's own check of the file: damage that no query of ours would touch."""
+    for (line,) in rows(connection, "PRAGMA integrity_check"):
+        if line != "ok":
+            findings.add("database-damaged", f"SQLite's integrity check says: {str(line)[:200]}")
+    for table, row_id, *_rest in rows(connection, "PRAGMA foreign_key_check"):
+        findings.add("database-damaged", f"row {row_id} of `{table}` refers to an entry that is not there")
+    findings.checks.append("SQLite's integrity check of the whole file")
+
+
+def _expected_schema() -> dict[tuple[str, str], object]:
+    statements: list[str] = []
+
+    def collect(statement: object, *_args: object, **_kwargs: object) -> None:
+        statements.append(str(statement.compile(dialect=engine.dialect)))  # type: ignore[attr-defined]  # because SQLAlchemy passes any DDL
+
+    engine = create_mock_engine("sqlite://", collect)
+    METADATA.create_all(engine, checkfirst=False)
+    memory = sqlite3.connect(":memory:")
+    try:
+        for statement in (_ALEMBIC_TABLE, *statements, *TRIGGERS):
+            memory.execute(statement)
+        found = memory.execute("SELECT type, name, sql FROM sqlite_schema").fetchall()
+    finally:
+        memory.close()
+    return {(kind, name): sql for kind, name, sql in found}
+
+
+def _opens(uri: str) -> bool:
+    """Whether SQLite can read there; damage is found later, by the checks."""
+    engine = make_engine(uri, wait_seconds=_WAIT_SECONDS, read_only=True)
+    try:
+        with reading(engine) as connection:
+            list(rows(connection, "SELECT count(*) FROM sqlite_schema"))
+    except (DBAPIError, sqlite3.Error) as error:
+        origin = error.orig if isinstance(error, DBAPIError) else error
+        code = getattr(origin, "sqlite_errorcode", 0) & 0xFF
+        return code not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+    else:
+        return True
+    finally:
+        engine.dispose()
+
+
+def _connected(uri: str) -> Iterator[Connection]:
+    engine = make_engine(uri, wait_seconds=_WAIT_SECONDS, read_only=True)
+    try:
+        with reading(engine) as connection:
+            yield connection
+    finally:
+        engine.dispose()

@@ -1,0 +1,152 @@
+"""The signing key, its public half, and the signer's memory of what it last signed for: files outside the database.
+
+It must never write a key into the database, and never let the memory go back. Whoever restores an old database, or edits the
+newest one, meets the memory here: the log halts instead of forking.
+"""
+
+import base64
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from ..errors import ConfigurationError, EvidenceError
+from .notes import Signer, Verifier, is_key_name
+from .tree import EMPTY_ROOT, HASH_BYTES
+
+__all__ = ["KeyDirectory", "Signed"]
+
+_PRIVATE = "signing.key"
+_PUBLIC = "verifier.vkey"
+_MEMORY = "last-signed.json"
+_MISSING_HINT = "run `custody init`"
+_MEMORY_HINT = (
+    "keep everything as it is and compare the ledger with an outside pin (`custody verify --pin`); a ledger without this "
+    "memory takes no entries"
+)
+
+
+class Signed(NamedTuple):
+    """A tree that was signed for, and given out."""
+
+    size: int
+    root: bytes
+
+
+class KeyDirectory:
+    """What lies in the directory of keys."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def require_unused(self) -> None:
+        """Refuse where a key already lies."""
+        for name in (_PRIVATE, _PUBLIC, _MEMORY):
+            if os.path.lexists(self.directory / name):
+                raise ConfigurationError(
+                    f"a ledger's `{name}` is already there: `{self.directory / name}`", hint="use another home"
+                )
+
+    def create(self, origin: str) -> Signer:
+        """Make a key for the origin; nothing of it is left behind if that fails."""
+        require_origin(origin)
+        self.require_unused()
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory.chmod(0o700)
+        signer = Signer(origin, secrets.token_bytes(HASH_BYTES))
+        try:
+            _write_new(self.directory / _PRIVATE, signer.private_text() + "\n")
+            _write_new(self.directory / _PUBLIC, f"{signer.verifier}\n")
+            self.remember(Signed(0, EMPTY_ROOT))
+        except BaseException:
+            self.remove()
+            raise
+        return signer
+
+    def remove(self) -> None:
+        """Take back what `create` made."""
+        for name in (_PRIVATE, _PUBLIC, _MEMORY):
+            (self.directory / name).unlink(missing_ok=True)
+
+    def signer(self) -> Signer:
+        """The private key; refused if others than the owner may read it."""
+        path = self.directory / _PRIVATE
+        text = _read(path)
+        if path.stat().st_mode & 0o077:
+            raise ConfigurationError(f"others may read the signing key `{path}`", hint=f"run `chmod 600 {path}`")
+        try:
+            return Signer.parse(text)
+        except EvidenceError as error:
+            raise ConfigurationError(f"{error.message}: `{path}`", hint="put the key back from a backup") from error
+
+    def verifier(self) -> Verifier:
+        """The public half."""
+        path = self.directory / _PUBLIC
+        try:
+            return Verifier.parse(_read(path))
+        except EvidenceError as error:
+            raise ConfigurationError(f"{error.message}: `{path}`", hint="put the key back from a backup") from error
+
+    def recall(self) -> Signed:
+        """What was last signed for."""
+        path = self.directory / _MEMORY
+        try:
+            raw = orjson.loads(path.read_bytes())
+            signed = Signed(int(raw["size"]), base64.b64decode(raw["root"], validate=True))
+        except FileNotFoundError as error:
+            raise EvidenceError(f"the signer's memory is gone: `{path}`", hint=_MEMORY_HINT) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise EvidenceError(f"the signer's memory cannot be read: `{path}`", hint=_MEMORY_HINT) from error
+        return signed
+
+    def remember(self, signed: Signed) -> None:
+        """Replace the memory; only to be called while holding the turn.
+
+        The new file is on disk before it takes the old one's place. That the name itself may still be the old one after a power
+        cut does no harm: a memory behind the database is caught up, only one that is ahead halts.
+        """
+        content = orjson.dumps({"root": base64.b64encode(signed.root).decode(), "size": signed.size}) + b"\n"
+        fresh = self.directory / f"{_MEMORY}.new"
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            os.write(descriptor, content)
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+        fresh.replace(self.directory / _MEMORY)
+
+
+def require_origin(origin: str) -> None:
+    """Refuse a name that may not stand in a checkpoint."""
+    if not is_key_name(origin) or len(origin) > HASH_BYTES * 4:
+        raise ConfigurationError(
+            f"`{origin}` cannot name a ledger",
+            hint="give a short name without spaces and plus signs, like `host.example/audit`",
+        )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"the ledger's key is missing: `{path}`", hint=_MISSING_HINT) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"the ledger's key cannot be read: `{path}`", hint="put it back from a backup"
+        ) from error
+
+
+def _write_new(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(descriptor, text.encode())
+        os.fsync(descriptor)
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
+    finally:
+        os.close(descriptor)

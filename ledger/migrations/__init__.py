@@ -1,0 +1,1 @@
+"""Alembic's place: one file per change of the tables, numbered and named by what it does."""

@@ -1,0 +1,74 @@
+"""What the event index holds of an entry: derived from the leaf alone, so that anybody can derive it again.
+
+It must never hold anything that is not in the leaf.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from .events import Event, PolicyDecided, RunFinished
+from .types import Draft, Entry
+
+__all__ = ["IndexRow", "microseconds", "outcome_of", "project", "project_draft"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class IndexRow(NamedTuple):
+    """One row of the event index, in the order of its columns."""
+
+    idx: int
+    kind: str
+    run: str | None
+    actor: str
+    outcome: str
+    time_us: int
+    seq: int | None
+
+
+def project(entry: Entry) -> IndexRow:
+    """The row of a stored entry."""
+    return IndexRow(
+        entry.index,
+        entry.kind,
+        entry.run,
+        entry.actor,
+        outcome_of(entry.event),
+        microseconds(entry.time),
+        entry.sequence,
+    )
+
+
+def project_draft(index: int, draft: Draft, sequence: int | None) -> IndexRow:
+    """The same row, for an entry that is just being written."""
+    return IndexRow(
+        index,
+        draft.event.KIND.name,
+        draft.run,
+        draft.actor,
+        outcome_of(draft.event),
+        microseconds(draft.time),
+        sequence,
+    )
+
+
+def outcome_of(event: Event | None) -> str:
+    """How it ended, where a kind says so.
+
+    `run:finished`: its end, or the outcome class where the end is `executed`; `policy:decided`: its result; else empty.
+    """
+    match event:
+        case RunFinished(end="executed", outcome=outcome):
+            return outcome or "unknown"
+        case RunFinished(end=end):
+            return end
+        case PolicyDecided(result=result):
+            return result
+        case _:
+            return ""
+
+
+def microseconds(time: datetime) -> int:
+    """Whole microseconds since 1970, exactly."""
+    return (time - _EPOCH) // _MICROSECOND

@@ -1,0 +1,175 @@
+"""Checks a whole ledger, or one proof, for somebody who trusts nothing but a key and the checkpoints that were kept elsewhere.
+
+Nine checks: the schema and the file's integrity; contiguous, unique, strictly read, canonical entries; leaves to tiles to root and
+head; every checkpoint; pins; the index; time and runs; payloads; anchors. Whatever a changed database holds becomes a Problem with
+a stable code, never a traceback. It must never take a key or a pin from the database, and never write to it.
+
+Without a pin from outside these are *not* found, and `anchored_to` is None: entries cut off together with their checkpoints, an
+old copy put back, and anything at all by somebody who has the signing key.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from ..errors import ConfigurationError, EvidenceError, LedgerError
+from .database import in_plain_words, rows
+from .evidence import check_integrity, check_schema, opened_as_evidence, unreadable
+from .findings import Findings
+from .keychain import KeyChain
+from .keys import KeyDirectory
+from .lifecycle import check_runs
+from .notes import Verifier, parse_checkpoint, parse_proof
+from .tree import inclusion_root, leaf_hash
+from .types import Inclusion, LedgerFiles, Pin, Verification
+from .walk import Landmark, Walk
+
+__all__ = ["check_proof", "verify_ledger"]
+
+
+def verify_ledger(
+    files: LedgerFiles,
+    *,
+    verifier_key: str,
+    pins: Sequence[Pin] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Verification:
+    """Check everything that is stored; raises only if the machine fails or the key given is none.
+
+    Args:
+        files: the database; of the keys only the signer's memory is looked at, where it is there.
+        verifier_key: vkey text from a source that the checker trusts.
+        pins: checkpoints that were kept, each with a label for messages.
+        progress: called with the entries done and their number.
+    """
+    keys = KeyChain(_trusted(verifier_key))
+    checker = _Checker(files, keys, pins)
+    with in_plain_words(files.database):
+        checker.check(progress)
+    return checker.result()
+
+
+def check_proof(proof: str, leaf: bytes, verifier_key: str) -> Inclusion:
+    """What the proof proves of the leaf; an EvidenceError if it proves nothing."""
+    parsed = parse_proof(proof)
+    key = _trusted(verifier_key)
+    checkpoint = parse_checkpoint(parsed.note, key)
+    if checkpoint.origin != key.name:
+        raise EvidenceError("the proof's checkpoint is of another ledger", hint="ask for the proof again")
+    if inclusion_root(leaf_hash(leaf), parsed.index, checkpoint.size, parsed.path) != checkpoint.root:
+        raise EvidenceError(
+            f"the proof does not lead from this entry to the checkpoint of size {checkpoint.size}",
+            hint="either the entry was changed, or the proof belongs to another one",
+        )
+    return Inclusion(parsed.index, checkpoint)
+
+
+class _Checker:
+    """One verification."""
+
+    def __init__(self, files: LedgerFiles, keys: KeyChain, pins: Sequence[Pin]) -> None:
+        self._files = files
+        self._keys = keys
+        self._findings = Findings()
+        self._walk: Walk | None = None
+        self._landmarks: dict[int, list[Landmark]] = {}
+        self._outside = 0
+        for pin in pins:
+            self._read_pin(pin)
+        self._read_memory()
+
+    def check(self, progress: Callable[[int, int], None] | None) -> None:
+        if not self._files.database.is_file():
+            if not self._landmarks:
+                raise ConfigurationError(f"there is no ledger at `{self._files.database}`", hint="run `custody init`")
+            self._findings.add("database-missing", f"there is no database at `{self._files.database}`")
+            return
+        try:
+            with opened_as_evidence(self._files.database) as connection:
+                self._check_database(connection, progress)
+        except (DBAPIError, sqlite3.Error) as error:
+            meaning = unreadable(error)
+            if meaning is None:
+                raise
+            walked = self._walk.size if self._walk is not None else None
+            self._findings.add("database-unreadable", f"the database cannot be read: {meaning}", walked)
+        except (OverflowError, UnicodeError) as error:
+            self._findings.add("database-unreadable", f"the database holds what cannot be read: {error}")
+
+    def result(self) -> Verification:
+        walk = self._walk
+        anchored = walk.anchored_to if walk is not None else None
+        size = walk.size if walk is not None else 0
+        if anchored is None:
+            self._findings.not_checked.append(
+                "whether entries were cut off or the whole ledger was replaced: no checkpoint that was kept outside was given"
+                if not self._outside
+                else "whether the ledger is the one that was pinned: no pin from outside agreed with it"
+            )
+        elif anchored < size:
+            self._findings.not_checked.append(
+                f"whether entries {anchored} to {size - 1} are what they were: the newest agreeing pin is of {anchored} entries"
+            )
+        return Verification(
+            size=size,
+            root=walk.root() if walk is not None else b"",
+            problems=self._findings.problems(),
+            checks=tuple(self._findings.checks),
+            not_checked=tuple(self._findings.not_checked),
+            anchored_to=anchored,
+            checkpoint=walk.checkpoint if walk is not None else None,
+        )
+
+    def _read_pin(self, pin: Pin) -> None:
+        try:
+            kept = parse_checkpoint(pin.note, *self._keys.of_note(pin.note))
+            if kept.origin != self._keys.origin:
+                raise EvidenceError(f"it is of the ledger `{kept.origin}`", hint="")  # noqa: TRY301 - because it is met like any unfit pin
+        except EvidenceError as error:
+            self._findings.add("pin-unusable", f"{pin.label} cannot be used: {error.message}")
+            return
+        self._landmarks.setdefault(kept.size, []).append(Landmark(pin.label, kept.root, pin.outside))
+        self._outside += pin.outside
+
+    def _read_memory(self) -> None:
+        """What the signer remembers, read before the database so that it cannot be ahead of an honest one."""
+        directory = KeyDirectory(self._files.keys)
+        try:
+            memory = directory.recall()
+        except (EvidenceError, OSError):
+            self._findings.not_checked.append("what the signer last signed for: its memory is not here")
+            return
+        self._landmarks.setdefault(memory.size, []).append(Landmark("the signer's memory", memory.root, outside=False))
+
+    def _check_database(self, connection: Connection, progress: Callable[[int, int], None] | None) -> None:
+        findings = self._findings
+        if not check_schema(connection, findings):
+            findings.not_checked.append("anything inside the database: its tables are not those of this release")
+            return
+        check_integrity(connection, findings)
+        walk = self._walk = Walk(connection, findings, self._keys, self._landmarks)
+        walk.run(progress)
+        findings.checks += [
+            f"{walk.size} entries: contiguous, strictly read, canonical, hashed to the root, equal to tiles, head and index",
+            f"{walk.checkpoints} checkpoints: signature, size and root",
+            "every payload against its commitment",
+        ]
+        if self._outside:
+            findings.checks.append(f"{self._outside} pins from outside")
+        if walk.unknown:
+            findings.not_checked.append(f"the content of {walk.unknown} entries: this release does not know their kind")
+        check_runs(connection, findings)
+        self._check_anchors(connection)
+
+    def _check_anchors(self, connection: Connection) -> None:
+        for size, kind, _evidence in rows(connection, "SELECT size, kind, evidence FROM anchor"):
+            self._findings.add("anchor-unknown", f"the anchor `{kind}` at {size} is of no kind that this release knows")
+
+
+def _trusted(verifier_key: str) -> Verifier:
+    try:
+        return Verifier.parse(verifier_key)
+    except EvidenceError as error:
+        raise LedgerError(error.message, hint="give the vkey text that `custody init` showed") from error

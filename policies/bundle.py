@@ -1,0 +1,310 @@
+"""From our facts to the engine's questions: one run is a bundle of requests over one small slice of entities.
+
+It must never hold a rule: it states facts, and it states all of them. Values that came from outside go in as JSON values, never as Cedar text.
+"""
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+
+from packaging.utils import canonicalize_name
+
+from .engine import EngineRequest, Json, Uid
+from .locations import Host, is_plain_path
+from .settings_files import Lists
+from .types import (
+    Access,
+    CodeFacts,
+    DependencyFacts,
+    Exposure,
+    History,
+    HostRequest,
+    Limits,
+    MountRequest,
+    PackageFacts,
+    Principal,
+    PrincipalKind,
+    Profile,
+    RunRequest,
+    RunSubject,
+)
+
+__all__ = ["ACTIONS", "Bundle", "Item", "Slice", "context_of_run", "context_of_submit"]
+
+_TYPES = {PrincipalKind.HUMAN: "Human", PrincipalKind.AGENT: "Agent", PrincipalKind.SERVICE: "Service"}
+_MAX_TICKET = 200
+
+ACTIONS: Mapping[str, str] = {
+    "approve": "Run",
+    "refuse": "Run",
+    "continueRun": "Run",
+    "cancelRun": "Run",
+    "readRun": "Run",
+    "readAudit": "Ledger",
+    "verifyLedger": "Ledger",
+    "runReview": "Ledger",
+    "signReview": "Ledger",
+    "changePolicy": "PolicySet",
+    "managePrincipals": "Directory",
+    "importAdvisories": "AdvisoryData",
+    "deploy": "Schedule",
+}
+"""Action besides running -> type of what it is about."""
+ANSWERS = frozenset({"approve", "refuse"})
+"""Actions that a person does in a role."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One request of a bundle, with the words for its resource that people read."""
+
+    request: EngineRequest
+    resource: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What the engine is asked at once."""
+
+    items: tuple[Item, ...]
+    entities: tuple[Mapping[str, Json], ...]
+    conflicts: tuple[str, ...] = ()
+    """What makes it undecidable."""
+
+    @property
+    def requests(self) -> tuple[EngineRequest, ...]:
+        """The engine's questions in order."""
+        return tuple(item.request for item in self.items)
+
+
+@dataclass(slots=True)
+class Slice:
+    """Entities of one bundle, collected while its items are made; each entity stands in it once."""
+
+    principal: Principal
+    now: datetime
+    history: History
+    lists: Lists = field(default_factory=Lists)
+    ticket: str = ""
+    approvals: frozenset[str] = frozenset()
+    items: list[Item] = field(default_factory=list)
+    entities: dict[Uid, Mapping[str, Json]] = field(default_factory=dict)
+    conflicts: list[str] = field(default_factory=list)
+
+    def bundle(self) -> Bundle:
+        """All of it, finished."""
+        self._principal()
+        return Bundle(tuple(self.items), tuple(self.entities.values()), tuple(self.conflicts))
+
+    def common(self) -> dict[str, Json]:
+        """The part of the context that every action has."""
+        history = self.history
+        return {
+            "now": {"__extn": {"fn": "datetime", "arg": self.now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}},
+            "authentication": self.principal.authentication,
+            "approvals": sorted(self.approvals),
+            "ticket": self.ticket[:_MAX_TICKET],
+            "history": {
+                "denied_10m": history.denied_10m,
+                "failed_1h": history.failed_1h,
+                "runs_1h": history.runs_1h,
+                "runs_total": history.runs_total,
+            },
+        }
+
+    def ask(self, action: str, resource: Uid, words: str, context: Mapping[str, Json]) -> None:
+        """Add one question."""
+        who = Uid(_TYPES[self.principal.kind], self.principal.id)
+        self.items.append(Item(EngineRequest(who, action, resource, {"common": self.common(), **context}), words))
+
+    def profile(self, profile: Profile) -> Uid:
+        """The profile as an entity."""
+        return self._add(
+            Uid("Profile", profile.name),
+            {
+                "network": profile.network,
+                "shell": profile.shell,
+                "strict": profile.strict,
+                "demo": profile.demo,
+                "live_output": profile.live_output,
+                "caps": asdict(profile.caps),
+            },
+        )
+
+    def requirement(self, name: str, version: str, profile: Profile) -> None:
+        """Ask for a package by name."""
+        canonical = str(canonicalize_name(name))
+        uid = self._add(
+            Uid("Requirement", f"{canonical}=={version}"),
+            {"name": canonical, "version": version},
+            [Uid("PackageList", list_) for list_ in self.lists.package_lists(name)],
+        )
+        self.ask("install", uid, f"{canonical}=={version}", {"profile": self.profile(profile).reference()})
+
+    def package(self, package: PackageFacts, dependencies: DependencyFacts, profile: Profile) -> None:
+        """Ask for a pin with what was found about it."""
+        name = str(canonicalize_name(package.name))
+        facts: dict[str, Json] = {
+            field_: getattr(package, field_)
+            for field_ in (
+                "version",
+                "direct",
+                "pinned",
+                "hashed",
+                "malicious",
+                "critical",
+                "high",
+                "medium",
+                "low",
+                "unknown",
+                "undetermined",
+                "waived",
+            )
+        }
+        facts |= {"name": name, "covered": dependencies.covered, "data_class": dependencies.data_class}
+        # absent where unknown, so that a rule has to say `has` and cannot take unknown for no
+        if package.yanked is not None:
+            facts["yanked"] = package.yanked
+        if package.age_days is not None:
+            facts["age_days"] = package.age_days
+        words = f"{name}=={package.version}"
+        uid = self._add(
+            Uid("Package", words), facts, [Uid("PackageList", list_) for list_ in self.lists.package_lists(name)]
+        )
+        self.ask("install", uid, words, {"profile": self.profile(profile).reference()})
+
+    def host(self, request: HostRequest, profile: Profile) -> None:
+        """Ask for a host."""
+        host = Host.of(request.name, request.port)
+        facts: dict[str, Json] = {"name": host.name, "port": host.port, "well_formed": host.well_formed}
+        if host.address:
+            facts["address"] = {"__extn": {"fn": "ip", "arg": host.address}}
+        words = f"{host.name}:{host.port}"
+        uid = self._add(Uid("Host", words), facts, [Uid("HostList", list_) for list_ in self.lists.host_lists(host)])
+        self.ask("connect", uid, words, {"profile": self.profile(profile).reference()})
+
+    def mount(self, request: MountRequest, profile: Profile) -> None:
+        """Ask for a path."""
+        facts: dict[str, Json] = {
+            "path": request.path,
+            "well_formed": is_plain_path(request.path) and _is_target(request.target),
+        }
+        parents = [
+            self._add(Uid("DataSet", data_set.name), {"classification": data_set.classification})
+            for data_set in self.lists.data_sets_of(request.path)
+        ]
+        uid = self._add(Uid("Path", request.path), facts, parents)
+        action = "mountRead" if request.access is Access.READ else "mountWrite"
+        self.ask(action, uid, request.path, {"profile": self.profile(profile).reference()})
+
+    def subject(self, subject: RunSubject) -> Uid:
+        """A run as what an action is about."""
+        return self._add(Uid("Run", subject.run), {"requester": subject.requester, "accountable": subject.accountable})
+
+    def single(self, kind: str) -> Uid:
+        """The one ledger, policy set and so on."""
+        return self._add(Uid(kind, "custody"), {})
+
+    def _principal(self) -> None:
+        who = self.principal
+        human = who.kind is PrincipalKind.HUMAN
+        # INVARIANT: roles and teams of a principal that the directory does not list count for nothing
+        roles, teams = (who.roles, who.teams) if who.known else ((), ())
+        facts: dict[str, Json] = {
+            "name": who.id,
+            "known": who.known,
+            "enabled": who.enabled,
+            "accountable": who.id if human else who.owner or "",
+            "owner_enabled": human or (who.owner is not None and who.owner_enabled),
+            "roles": sorted(roles),
+        }
+        self._add(
+            Uid(_TYPES[who.kind], who.id),
+            facts,
+            [*(Uid("Role", role) for role in roles), *(Uid("Team", team) for team in teams)],
+        )
+
+    def _add(self, uid: Uid, attributes: Mapping[str, Json], parents: Sequence[Uid] = ()) -> Uid:
+        entity: Mapping[str, Json] = {
+            "uid": uid.json(),
+            "attrs": attributes,
+            "parents": [parent.json() for parent in dict.fromkeys(parents)],
+        }
+        # INVARIANT: two things of one name and different facts are an error; keeping either would judge the other by its facts
+        if self.entities.setdefault(uid, entity) != entity:
+            self.conflicts.append(f"two different facts about {uid.type} `{uid.id}`")
+        return uid
+
+
+def context_of_submit(request: RunRequest, code: CodeFacts, packages: int) -> dict[str, Json]:
+    """What `submit` sees besides the common part."""
+    size = (
+        sum(len(file.content) for file in request.files)
+        + len(request.requirements)
+        + sum(len(text) for text in request.arguments)
+    )
+    return {
+        "limits": asdict(request.limits),
+        "code": _code(code),
+        "input": {
+            "files": len(request.files),
+            "bytes": size,
+            "arguments": len(request.arguments),
+            "packages": packages,
+        },
+    }
+
+
+def context_of_run(
+    limits: Limits, code: CodeFacts, dependencies: DependencyFacts, exposure: Exposure, classes: "Classes"
+) -> dict[str, Json]:
+    """What `execute` sees besides the common part."""
+    return {
+        "limits": asdict(limits),
+        "code": _code(code),
+        "dependencies": {
+            "total": dependencies.total,
+            "covered": dependencies.covered,
+            "data_class": dependencies.data_class,
+            "with_findings": len(exposure.packages_with_findings),
+        },
+        "exposure": {
+            "hosts": len(exposure.hosts),
+            "readable": sorted(classes.readable),
+            "writable": sorted(classes.writable),
+            "packages_with_findings": len(exposure.packages_with_findings),
+            "new": len(exposure.new),
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """Classifications of the data that a grant opens."""
+
+    readable: frozenset[str] = frozenset()
+    writable: frozenset[str] = frozenset()
+
+
+def _code(code: CodeFacts) -> dict[str, Json]:
+    return {
+        "language": code.language,
+        "bytes": code.bytes,
+        "parsed": code.parsed,
+        "imports": list(code.imports),
+        "flags": list(code.flags),
+        "hosts": list(code.hosts),
+        "paths": list(code.paths),
+        "secrets": list(code.secrets),
+    }
+
+
+def _is_target(target: str) -> bool:
+    """Whether a mount's name stays below /mnt."""
+    return (
+        bool(target)
+        and target.isprintable()
+        and not target.startswith(("/", "."))
+        and posixpath.normpath(target) == target
+    )

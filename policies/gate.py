@@ -1,0 +1,433 @@
+"""The gate: every request is decided here, and only by rules.
+
+Rules of the decision, each of which exists because Cedar alone would be weaker:
+- A run is one bundle: execute, and every host, path and package; the strictest answer wins.
+- Rules may lower limits and force a profile (@clamp_*, @profile). What they ask for is applied, and the engine decides again: at most four
+  turns, each of which only tightens. A rule that still fires then is a denial.
+- Approvals count only for exactly what they were given for, and never from the requester or who answers for the requester.
+- An unknown profile, facts that contradict each other, and any error of the engine deny.
+- A grant is made only here, and only when everything in the bundle is allowed or would be with the approvals that are named.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from types import MappingProxyType
+
+from ..errors import PolicyError
+from . import lint
+from .bundle import ACTIONS, ANSWERS, Bundle, Slice, context_of_run, context_of_submit
+from .engine import ENGINE, Engine
+from .exposure import classes_of, exposure_of
+from .loading import load
+from .policy_set import PolicySet
+from .rules import EVALUATION_ERROR, Effect, Rule
+from .settings_files import Lists
+from .types import (
+    Allowed,
+    Approval,
+    Basis,
+    CodeFacts,
+    DecidedItem,
+    Decision,
+    Denied,
+    DependencyFacts,
+    Exposure,
+    Grant,
+    History,
+    Limits,
+    NeedsApproval,
+    Permitted,
+    PolicyProblem,
+    Principal,
+    PrincipalKind,
+    Profile,
+    Reason,
+    RunRequest,
+    RunSubject,
+    digest_of,
+)
+from .verdict import DENIED, NEEDS_APPROVAL, Verdict, inputs_of, judge, read_inputs, reasons_of
+
+__all__ = ["Gate"]
+
+_TURNS = 4
+_NO_EXPOSURE = Exposure()
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Everything that one run is judged by."""
+
+    request: RunRequest
+    dependencies: DependencyFacts
+    code: CodeFacts
+    history: History
+    approvals: Sequence[Approval]
+    lock_sha256: str | None
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What rules have left of a request so far."""
+
+    profile: Profile
+    limits: Limits
+    obligations: tuple[str, ...] = ()
+    redact: frozenset[str] = frozenset({"secrets"})
+    record: frozenset[str] = frozenset()
+
+
+class Gate:
+    """Decides by one policy set, which it has checked completely before.
+
+    Raises:
+        PolicyError: the set cannot be put in force; names file, line and rule of the first problem.
+    """
+
+    def __init__(self, policies: PolicySet) -> None:
+        loaded = load(policies)
+        blocking = [problem for problem in loaded.problems if problem.blocking]
+        if blocking or loaded.schema is None:
+            raise _unusable(blocking)
+        self.policies = policies
+        self.profiles: Mapping[str, Profile] = MappingProxyType(dict(loaded.profiles))
+        self.rules = len(loaded.rules)
+        self._rules = {rule.id: rule for rule in loaded.rules}
+        self._engine = Engine({rule.id: rule.text for rule in loaded.rules}, loaded.schema)
+        self._lists = loaded.lists
+        if problems := lint.unfit(self._engine, self.profiles):
+            raise _unusable(problems)
+
+    @staticmethod
+    def lint(policies: PolicySet) -> tuple[PolicyProblem, ...]:
+        """Everything that is wrong with a set, with file and line; what does not block it is said to be so."""
+        loaded = load(policies)
+        return (*loaded.problems, *lint.untested(policies, loaded.rules))
+
+    def with_lists(self, lists: Lists) -> "Gate":
+        """This gate with other lists, for rule tests that bring their own."""
+        other = copy(self)
+        other._lists = lists  # noqa: SLF001 - its own class
+        return other
+
+    def rule(self, name: str) -> Rule | None:
+        """A rule by its id, for explanations."""
+        return self._rules.get(name)
+
+    def submit(
+        self,
+        request: RunRequest,
+        *,
+        packages: Sequence[tuple[str, str]],
+        code: CodeFacts,
+        history: History,
+        now: datetime,
+        decision: str,
+    ) -> Permitted | Denied:
+        """Whether a request is taken at all, and each directly required package by name; before anything is resolved.
+
+        An item that a person could approve does not end it here: the run is held when it is decided.
+
+        Args:
+            request: what was asked for.
+            packages: (name, version) of each directly required package.
+            code: hints from the program's text.
+            history: counts from the ledger.
+            now: the time of the decision.
+            decision: its id.
+        """
+        profile = self.profiles.get(request.profile)
+        wrong = _contradictions(request, code)
+        if profile is None or wrong:
+            return self._undecidable("submit", request, decision, wrong)
+        asked = Slice(request.principal, now, history, self._lists, request.ticket)
+        asked.ask("submit", asked.profile(profile), profile.name, context_of_submit(request, code, len(packages)))
+        for name, version in packages:
+            asked.requirement(name, version, profile)
+        return self._permit(asked.bundle(), decision)
+
+    def run(
+        self,
+        request: RunRequest,
+        *,
+        dependencies: DependencyFacts,
+        code: CodeFacts,
+        history: History,
+        approvals: Sequence[Approval],
+        lock_sha256: str | None,
+        now: datetime,
+        decision: str,
+    ) -> Decision:
+        """Whether the run may happen, under which grant, or whose approval it needs.
+
+        Args:
+            request: what was asked for.
+            dependencies: what the audit of the lock found.
+            code: hints from the program's text.
+            history: counts from the ledger.
+            approvals: those in force; one counts only if its binding is that of this decision.
+            lock_sha256: of the lock that was audited; None without packages.
+            now: the time of the decision.
+            decision: its id.
+        """
+        profile = self.profiles.get(request.profile)
+        wrong = (*_contradictions(request, code), *_contradictions_of(dependencies))
+        if profile is None or wrong:
+            return self._undecidable("execute", request, decision, wrong)
+        facts = _Facts(request, dependencies, code, history, approvals, lock_sha256, now)
+        state = _State(profile, request.limits)
+        for _ in range(_TURNS):
+            bundle, exposure = self._bundle(facts, state)
+            verdict = judge(self._engine, self._rules, bundle)
+            following = self._tightened(state, verdict)
+            if following == state:
+                return self._decision(facts, state, verdict, inputs_of(bundle), exposure, decision)
+            state = following
+        error = f"what the rules ask for did not settle within {_TURNS} turns"
+        return self._decision(
+            facts, state, replace(verdict, result=DENIED, errors=(error,)), inputs_of(bundle), exposure, decision
+        )
+
+    def act(
+        self,
+        principal: Principal,
+        action: str,
+        *,
+        now: datetime,
+        decision: str,
+        subject: RunSubject | None = None,
+        role: str = "",
+        history: History | None = None,
+    ) -> Permitted | Denied:
+        """Whether a principal may do something other than run code: approve, read, verify, change policies.
+
+        Args:
+            principal: who.
+            action: one of those in the schema.
+            now: the time of the decision.
+            decision: its id.
+            subject: the run that it is about, for actions about runs.
+            role: the role that a person answers in, for `approve` and `refuse`.
+            history: counts from the ledger.
+        """
+        kind = ACTIONS.get(action)
+        if kind is None or (kind == "Run") != (subject is not None):
+            error = (
+                f"`{action[:40]}` is no action"
+                if kind is None
+                else f"`{action}` is {'' if kind == 'Run' else 'not '}about a run"
+            )
+            return self._refused(action[:40], "", (error,), decision)
+        asked = Slice(principal, now, history or History())
+        resource = asked.subject(subject) if subject else asked.single(kind)
+        words = subject.run if subject else kind
+        asked.ask(action, resource, words, {"role": role} if action in ANSWERS else {})
+        return self._permit(asked.bundle(), decision)
+
+    def replay(self, inputs: bytes) -> Verdict:
+        """Make a decision's last turn again from what was kept of it, under this policy set.
+
+        Raises:
+            PolicyError: these are not the inputs of a decision.
+        """
+        return judge(self._engine, self._rules, read_inputs(inputs))
+
+    # ---------------------------------------------------------------- one turn
+
+    def _bundle(self, facts: _Facts, state: _State) -> tuple[Bundle, Exposure]:
+        request = facts.request
+        exposure = exposure_of(
+            hosts=request.hosts,
+            mounts=request.mounts,
+            limits=state.limits,
+            dependencies=facts.dependencies,
+            history=facts.history,
+            lists=self._lists,
+        )
+        approvals = frozenset(_in_force(facts, self._binding(facts, state)))
+        asked = Slice(request.principal, facts.now, facts.history, self._lists, request.ticket, approvals)
+        context = context_of_run(
+            state.limits, facts.code, facts.dependencies, exposure, classes_of(request.mounts, self._lists)
+        )
+        asked.ask("execute", asked.profile(state.profile), state.profile.name, context)
+        for host in request.hosts:
+            asked.host(host, state.profile)
+        for mount in request.mounts:
+            asked.mount(mount, state.profile)
+        for package in facts.dependencies.packages:
+            asked.package(package, facts.dependencies, state.profile)
+        return asked.bundle(), exposure
+
+    def _tightened(self, state: _State, verdict: Verdict) -> _State:
+        """The state after every obligation of the rules that fired; the same state if nothing changes."""
+        limits, profile, said = asdict(state.limits), state.profile, list(state.obligations)
+        redact, record = set(state.redact), set(state.record)
+        for rule in verdict.fired:
+            if rule.effect is not Effect.FORBID or not rule.obliges:
+                continue
+            redact.update(rule.redact)
+            record.update(rule.record)
+            target = self.profiles.get(rule.profile)
+            if target is not None and target != profile and _is_tighter(target, profile):
+                said.append(f"profile {profile.name} to {target.name} ({rule.id})")
+                profile = target
+            for limit, value in rule.clamps.items():
+                cap = getattr(state.profile.caps, limit) if value is None else value
+                if cap < limits[limit]:
+                    said.append(f"{limit} {limits[limit]} to {cap} ({rule.id})")
+                    limits[limit] = cap
+        if limits == asdict(state.limits) and profile == state.profile:
+            return state
+        return _State(profile, Limits(**limits), tuple(said), frozenset(redact), frozenset(record))
+
+    # ---------------------------------------------------------------- from verdict to decision
+
+    def _decision(
+        self, facts: _Facts, state: _State, verdict: Verdict, inputs: bytes, exposure: Exposure, decision: str
+    ) -> Decision:
+        permits = [rule for rule in verdict.fired if rule.effect is Effect.PERMIT]
+        redact = state.redact.union(*(rule.redact for rule in permits))
+        record = state.record.union(*(rule.record for rule in permits))
+        said = [*state.obligations]
+        for rule in permits:
+            said += [f"redact {word} ({rule.id})" for word in rule.redact if word not in state.redact]
+            said += [f"record {word} ({rule.id})" for word in rule.record if word not in state.record]
+        denied = verdict.result == DENIED
+        basis = self._basis(
+            verdict,
+            decision,
+            inputs,
+            # INVARIANT: a denial grants nothing, so there is nothing that it exposes
+            exposure=_NO_EXPOSURE if denied else exposure,
+            obligations=tuple(said),
+            binding="" if denied else self._binding(facts, state),
+        )
+        if denied:
+            return Denied(basis, reasons_of(verdict, self._rules))
+        request = facts.request
+        grant = Grant(
+            decision=decision,
+            principal=request.principal.id,
+            profile=state.profile.name,
+            limits=state.limits,
+            hosts=tuple(dict.fromkeys(request.hosts)),
+            mounts=tuple(dict.fromkeys(request.mounts)),
+            layers=state.profile.layers,
+            seccomp=state.profile.seccomp,
+            shell=state.profile.shell,
+            redactions=tuple(sorted(redact)),
+            records=tuple(sorted(record)),
+            live_output=state.profile.live_output,
+        )
+        if verdict.result == NEEDS_APPROVAL:
+            return NeedsApproval(basis, verdict.roles, reasons_of(verdict, self._rules), grant)
+        return Allowed(basis, grant)
+
+    def _permit(self, bundle: Bundle, decision: str) -> Permitted | Denied:
+        verdict = judge(self._engine, self._rules, bundle)
+        basis = self._basis(verdict, decision, inputs_of(bundle))
+        return Denied(basis, reasons_of(verdict, self._rules)) if verdict.result == DENIED else Permitted(basis)
+
+    def _basis(
+        self,
+        verdict: Verdict,
+        decision: str,
+        inputs: bytes,
+        *,
+        exposure: Exposure = _NO_EXPOSURE,
+        obligations: tuple[str, ...] = (),
+        binding: str = "",
+    ) -> Basis:
+        return Basis(
+            decision=decision,
+            rules=verdict.rules or (EVALUATION_ERROR,),
+            items=verdict.items,
+            exposure=exposure,
+            policy_digest=self.policies.digest,
+            schema_digest=self.policies.schema_digest,
+            inputs=inputs,
+            engine=ENGINE,
+            obligations=obligations,
+            errors=verdict.errors,
+            binding=binding,
+        )
+
+    def _binding(self, facts: _Facts, state: _State) -> str:
+        """What an approval is bound to: the request, the lock, what would be granted, and the rules that it was judged by."""
+        return digest_of(
+            {
+                "limits": asdict(state.limits),
+                "lock": facts.lock_sha256,
+                "policies": self.policies.digest,
+                "principal": facts.request.principal.id,
+                "profile": asdict(state.profile),
+                "request": facts.request.digest(),
+                "secrets": {},
+            }
+        )
+
+    def _undecidable(self, action: str, request: RunRequest, decision: str, wrong: tuple[str, ...]) -> Denied:
+        unknown = (
+            ()
+            if request.profile in self.profiles
+            else (f"profile `{request.profile[:64]}` is not in the policy set in force",)
+        )
+        return self._refused(action, request.profile, (*unknown, *wrong), decision)
+
+    def _refused(self, action: str, resource: str, errors: tuple[str, ...], decision: str) -> Denied:
+        """A denial of what could not even be put to the engine."""
+        items = (DecidedItem(action=action, resource=resource[:64], result=DENIED, rules=(EVALUATION_ERROR,)),)
+        basis = self._basis(Verdict(DENIED, items, (), errors=errors), decision, inputs_of(Bundle((), ())))
+        return Denied(basis, tuple(Reason(EVALUATION_ERROR, f"{error[0].upper()}{error[1:]}") for error in errors))
+
+
+def _contradictions(request: RunRequest, code: CodeFacts) -> tuple[str, ...]:
+    """Facts of the code that are not facts of this request's code."""
+    if code.sha256 != hashlib.sha256(request.code).hexdigest() or code.bytes != len(request.code):
+        return ("the facts of the code are those of another program",)
+    if code.language != request.language:
+        return ("the facts of the code are for another language",)
+    return ()
+
+
+def _contradictions_of(dependencies: DependencyFacts) -> tuple[str, ...]:
+    if dependencies.total != len(dependencies.packages):
+        return (f"the audit counts {dependencies.total} packages and names {len(dependencies.packages)}",)
+    return ()
+
+
+def _in_force(facts: _Facts, binding: str) -> list[str]:
+    """Roles whose approval counts for exactly this."""
+    who = facts.request.principal
+    accountable = who.id if who.kind is PrincipalKind.HUMAN else who.owner
+    return [
+        approval.role
+        for approval in facts.approvals
+        # INVARIANT: four eyes hold here too, whatever the rules about approving say
+        if approval.binding == binding
+        and approval.expires > facts.now
+        and approval.approver not in {who.id, accountable}
+    ]
+
+
+def _is_tighter(target: Profile, profile: Profile) -> bool:
+    """Whether changing to the target opens nothing that the profile keeps shut."""
+    opens = ("network", "shell", "demo", "live_output")
+    return (
+        set(target.layers) >= set(profile.layers)
+        and not any(getattr(target, name) and not getattr(profile, name) for name in opens)
+        and (target.strict or not profile.strict)
+        and all(getattr(target.caps, name) <= value for name, value in asdict(profile.caps).items())
+    )
+
+
+def _unusable(problems: Sequence[PolicyProblem]) -> PolicyError:
+    first = str(problems[0]) if problems else "the policy set has no schema"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return PolicyError(
+        f"{first}{more}", hint="run `custody policy lint FOLDER` for all of it; what is in force stays in force"
+    )

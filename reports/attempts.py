@@ -1,0 +1,270 @@
+"""Failed and denied attempts: what each run asked for, what it tried, what it got.
+
+It must never claim that something did not happen because nobody saw it: what was not observed is said beside it.
+"""
+
+from collections.abc import Callable, Iterable
+
+from ..errors import CustodyError
+from ..ledger.events import (
+    ArtefactCollected,
+    CommandObserved,
+    DependenciesResolved,
+    EgressAttempted,
+    FileObserved,
+    OutputRecord,
+    PolicyDecided,
+    RunFinished,
+    RunStarted,
+    RunSubmitted,
+    SyscallDenied,
+)
+from ..ledger.types import PayloadRef
+from .endings import end_in_words, severity_of_end
+from .stories import Seen, Story
+from .types import Attempt, Fate, Severity
+from .words import clip, count_of, duration, joined, number, shorten, size_of
+
+__all__ = ["ReadPayload", "attempt_of", "key_entries", "severity_of", "was_refused_something"]
+
+ReadPayload = Callable[[PayloadRef], bytes]
+
+_EXCERPT_LINES = 6
+_EXCERPT_BYTES = 64 * 1024
+"""More of a payload is not even decoded."""
+_OWN_REPORT = "as the program's own process reports"
+"""Said of what the jailed program could have kept from us or made up."""
+
+
+def was_refused_something(story: Story) -> bool:
+    """Whether it was observed to try something that the jail refused."""
+    return bool(story.refused_egress or story.all(SyscallDenied))
+
+
+def severity_of(story: Story) -> Severity:
+    """The end's severity, raised where it was refused something that it never asked for."""
+    end = severity_of_end(story)
+    if story.executed and was_refused_something(story):
+        return max(end, Severity.HIGH, key=lambda severity: severity.rank)
+    return end
+
+
+def attempt_of(story: Story, read_payload: ReadPayload | None) -> Attempt:
+    """The story of one run that somebody should read."""
+    end = story.finished
+    submitted = story.submitted
+    return Attempt(
+        run=clip(story.run, 80),
+        time=story.time,
+        principal=clip(story.principal, 120),
+        owner=clip(story.owner, 120),
+        program=clip(story.program, 120),
+        purpose=clip(submitted.purpose if submitted else ""),
+        fate=story.fate,
+        end=end_in_words(story),
+        headline=_headline(story),
+        rules=shorten(sorted(set(end.event.rules))) if end else (),
+        reason=_reason(story),
+        asked=_asked(story),
+        announced=_announced(submitted),
+        tried=_tried(story),
+        got=_got(story),
+        excerpt=_excerpt(end.event, read_payload) if end else "",
+        severity=severity_of(story),
+        entries=key_entries(story),
+    )
+
+
+def key_entries(story: Story, most: int = 12) -> tuple[int, ...]:
+    """Entries that prove the story: request, decisions, start, end, then what was observed, at most `most`."""
+    frame = [
+        e.index for e in story.entries if isinstance(e.event, RunSubmitted | PolicyDecided | RunStarted | RunFinished)
+    ]
+    rest = [entry.index for entry in story.observed]
+    return tuple(sorted((frame + rest)[:most]))
+
+
+def _headline(story: Story) -> str:
+    refused = story.refused_egress
+    calls = story.all(SyscallDenied)
+    if story.executed and refused:
+        hosts = _distinct(f"{seen.event.host}:{seen.event.port}" for seen in refused)
+        reached = len(_distinct(s.event.host for s in story.all(EgressAttempted) if s.event.allowed))
+        target = clip(hosts[0], 80) if len(hosts) == 1 else count_of(len(hosts), "network destination")
+        return f"Tried to reach {target}; reached {count_of(reached, 'host') if reached else 'none'}"
+    if story.executed and calls:
+        return f"Tried {joined([clip(name, 40) for name in _distinct(c.event.name for c in calls)[:3]])}; the filter stopped it"
+    if story.fate is Fate.NOT_RUN:
+        return f"{end_in_words(story)}; it never ran"
+    return end_in_words(story)
+
+
+def _reason(story: Story) -> str:
+    decided = [d for d in story.all(PolicyDecided) if d.event.result != "allowed"]
+    texts = _distinct(reason.text for seen in decided[-1:] for reason in seen.event.reasons)
+    end = story.finished
+    if texts and story.fate is Fate.NOT_RUN:
+        return clip("; ".join(clip(text) for text in texts[:5]), 900)
+    return clip(end.event.explanation, 600) if end else ""
+
+
+def _asked(story: Story) -> tuple[str, ...]:
+    submitted = story.submitted
+    if submitted is None:
+        return ("not known: its request is older than the entries that were read",)
+    hosts = [f"network: {host.name}:{host.port}" for host in submitted.hosts]
+    mounts = [f"path: {mount.path} ({mount.access})" for mount in submitted.mounts]
+    asked = [*shorten(hosts), *shorten(mounts), *_asked_packages(story, submitted)]
+    if not hosts:
+        asked.append("no network")
+    if not mounts:
+        asked.append("no path of the machine")
+    limits = submitted.limits
+    asked.append(
+        f"{limits.wall_seconds} s, {limits.memory_mib} MiB, {count_of(limits.processes, 'process', 'processes')}"
+    )
+    return tuple(asked)
+
+
+def _asked_packages(story: Story, submitted: RunSubmitted) -> list[str]:
+    resolved = story.last(DependenciesResolved)
+    if resolved is None:
+        count = submitted.requirement_count
+        return [f"{count_of(count, 'requirement')}, not resolved"] if count else ["no package"]
+    event = resolved.event
+    named = [f"{pin.name} {pin.version}" for pin in event.pins if pin.direct] or [
+        f"{p.name} {p.version}" for p in event.pins
+    ]
+    return [f"packages: {', '.join(shorten(named))}"] if named else ["no package"]
+
+
+def _announced(submitted: RunSubmitted | None) -> tuple[str, ...]:
+    if submitted is None:
+        return ()
+    facts = submitted.facts
+    if not facts.parsed:
+        return (f"its code could not be read: {clip(facts.error, 120)}",)
+    parts = [
+        ("imports", facts.imports),
+        ("mentions", facts.hosts + facts.paths),
+        ("shows", facts.flags),
+        ("holds secrets of kind", facts.secrets),
+    ]
+    return tuple(f"{what} {', '.join(shorten(found, 6))}" for what, found in parts if found)
+
+
+def _tried(story: Story) -> tuple[str, ...]:
+    if not story.executed:
+        return ("nothing: it never ran",)
+    end = story.finished
+    tried = [
+        *shorten(_egress_in_words(seen.event) for seen in story.all(EgressAttempted)),
+        *shorten(f"start {_command(seen.event)}" for seen in story.all(CommandObserved)),
+        *shorten(_file(seen.event) for seen in story.all(FileObserved)),
+        *shorten(_call(seen) for seen in story.all(SyscallDenied)),
+    ]
+    if end is not None:
+        tried += [f"use more than its limit on {clip(limit, 40)}" for limit in end.event.limits_hit]
+        if end.event.overflow is not None:
+            tried.append(
+                f"{number(end.event.observed_total)} observations in all; those beyond the cap are in a payload"
+            )
+    return tuple(tried) or ("nothing that custody could observe beyond running",)
+
+
+def _egress_in_words(event: EgressAttempted) -> str:
+    times = f", {number(event.count)} times" if event.count > 1 else ""
+    result = "connected" if event.allowed else "refused"
+    reason = f": {clip(event.reason, 120)}" if event.reason else ""
+    return f"reach {clip(event.host, 120)}:{event.port}{times}: {result}{reason}{_source(own=event.program_controlled)}"
+
+
+def _command(event: CommandObserved) -> str:
+    arguments = event.arguments
+    shown = clip(" ".join(arguments), 120) if arguments else clip(event.path, 120)
+    return f"{shown}{_source(own=event.program_controlled)}"
+
+
+def _file(event: FileObserved) -> str:
+    what = {"opened": "open", "created": "create", "changed": "change", "deleted": "delete"}.get(
+        event.action, clip(event.action, 20)
+    )
+    return f"{what} {clip(event.path, 160)}{_source(own=event.program_controlled)}"
+
+
+def _call(seen: Seen[SyscallDenied]) -> str:
+    event = seen.event
+    times = f", {number(event.count)} times" if event.count > 1 else ""
+    return f"system call {clip(event.name, 40)}{times}: {clip(event.action, 20)}"
+
+
+def _source(*, own: bool) -> str:
+    return f" ({_OWN_REPORT})" if own else ""
+
+
+def _got(story: Story) -> tuple[str, ...]:
+    if not story.executed:
+        return ("nothing",)
+    got = [
+        f"a connection to {clip(s.event.host, 120)}:{s.event.port}"
+        for s in story.all(EgressAttempted)
+        if s.event.allowed
+    ]
+    refused = sum(seen.event.count for seen in story.refused_egress)
+    if refused and not got:
+        got.append(
+            f"no connection: {count_of(refused, 'attempt')} refused"
+            if refused == 1
+            else f"no connection: all {number(refused)} attempts refused"
+        )
+    artefacts = story.all(ArtefactCollected)
+    if artefacts:
+        names = ", ".join(shorten((seen.event.name for seen in artefacts), 4))
+        got.append(f"{count_of(len(artefacts), 'artefact')} out: {names}")
+    if any(seen.event.program_controlled for seen in story.all(FileObserved)):
+        got.append("whether opening those files succeeded was not observed")
+    end = story.finished
+    if end is None:
+        return (*got, "its end is not recorded yet")
+    return (*got, *_result(end.event))
+
+
+def _result(end: RunFinished) -> list[str]:
+    written = [
+        f"{size_of(stream.seen)} on {name}{' (cut off)' if stream.truncated else ''}"
+        for name, stream in _streams(end)
+        if stream.seen
+    ]
+    result = [f"output: {joined(written)}" if written else "no output"]
+    if end.usage is not None:
+        result.append(f"{duration(end.usage.wall_ms)} of time")
+    if end.artefacts_refused:
+        result.append(f"{count_of(len(end.artefacts_refused), 'artefact')} refused")
+    return result
+
+
+def _streams(end: RunFinished) -> list[tuple[str, OutputRecord]]:
+    named = (("standard error", end.stderr), ("standard output", end.stdout))
+    return [(name, stream) for name, stream in named if stream is not None]
+
+
+def _excerpt(end: RunFinished, read_payload: ReadPayload | None) -> str:
+    """The last lines of what was kept of its standard error, else of its standard output."""
+    if read_payload is None:
+        return ""
+    for _name, stream in _streams(end):
+        if stream.payload is None or not stream.seen:
+            continue
+        try:
+            content = read_payload(stream.payload)
+        except CustodyError as error:
+            return f"(not readable: {error.message})"
+        lines = content[-_EXCERPT_BYTES:].decode("utf-8", "replace").replace("\r\n", "\n").splitlines()
+        kept = [clip(line.rstrip(), 200) for line in lines if line.strip()][-_EXCERPT_LINES:]
+        if kept:
+            return "\n".join(kept)
+    return ""
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))

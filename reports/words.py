@@ -1,0 +1,94 @@
+"""Words: counts, lists, durations and hostile text, in one way everywhere.
+
+Nothing here may let a control or direction character through to a reader: `visible` is the last gate before a page.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+__all__ = ["clip", "count_of", "duration", "joined", "number", "shorten", "size_of", "stamp", "visible"]
+
+_LONGEST = 300
+"""Characters of one text; what is longer says how much was left out."""
+
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5"
+    "\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ue000-\uf8ff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff"
+    "\uffa0\ufff0-\ufffb\ufffe\uffff\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U0010ffff]"
+)
+"""Control, format, direction, filler, private and lone surrogate characters; newline and tab stay."""
+
+_SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+def visible(text: str) -> str:
+    """The text with every character that a reader could not see, or that could move others, written out."""
+    return _INVISIBLE.sub(_written_out, text)
+
+
+def _written_out(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "\u2421" if code == 0x7F else f"[U+{code:04X}]"
+
+
+def clip(text: str, longest: int = _LONGEST) -> str:
+    """At most so many characters, and how many were left out."""
+    if len(text) <= longest:
+        return text
+    return f"{text[:longest]}… ({number(len(text) - longest)} characters left out)"
+
+
+def shorten(texts: Iterable[str], most: int = 8) -> tuple[str, ...]:
+    """The first few, each clipped, and how many were left out."""
+    every = tuple(texts)
+    kept = tuple(clip(text) for text in every[:most])
+    return kept if len(every) <= most else (*kept, f"and {number(len(every) - most)} more")
+
+
+def number(value: int) -> str:
+    """With thousands separated."""
+    return f"{value:,}"
+
+
+def count_of(value: int, one: str, many: str = "") -> str:
+    """`1 run`, `2 runs`; small ones stay digits, because readers compare them with figures."""
+    return f"{number(value)} {one if value == 1 else many or one + 's'}"
+
+
+def word_of(value: int) -> str:
+    """Small counts as a word, for sentences."""
+    return _SMALL[value] if 0 <= value < len(_SMALL) else number(value)
+
+
+def joined(texts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    if len(texts) < 2:  # noqa: PLR2004 - because one text needs no `and`
+        return "".join(texts)
+    return f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def stamp(time: datetime) -> str:
+    """`2026-11-19 02:14 UTC`; every time in the ledger is UTC."""
+    return f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def duration(milliseconds: int) -> str:
+    """`340 ms`, `2.1 s`, `3 min`."""
+    if milliseconds < 1000:  # noqa: PLR2004 - because a second has as many
+        return f"{milliseconds} ms"
+    if milliseconds < 120_000:  # noqa: PLR2004 - because two minutes are where seconds stop being read
+        return f"{milliseconds / 1000:.1f} s"
+    return f"{number(round(milliseconds / 60_000))} min"
+
+
+def size_of(count: int) -> str:
+    """`12 bytes`, `4 KiB`, `3 MiB`; rounded up, so that something never shows as nothing."""
+    if count < 2048:  # noqa: PLR2004 - because below two KiB bytes are exact and short
+        return count_of(count, "byte")
+    if count < 2 * 1024 * 1024:
+        return f"{number(-(-count // 1024))} KiB"
+    return f"{number(-(-count // (1024 * 1024)))} MiB"

@@ -1,0 +1,164 @@
+"""Takes files out of the jail's output directory, after every process of the jail is dead.
+
+The directory lies on a file system in memory that nsjail mounted with a size and a number of inodes. The runner opens it
+through `/proc/PID/root` of the trusted first process before a line of the program has run; the open descriptor keeps the
+file system alive when the jail and its mount namespace are gone, as root and as an unprivileged user alike, and also when
+the run was killed. What lies there is hostile: it must never be reached by a path, through a link, or by more than its caps.
+"""
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..redaction import Redactor
+from .types import Artefact, RefusedArtefact
+
+__all__ = ["Caps", "Collected", "collect"]
+
+_DEPTH = 8
+_NAME = 200
+_ENTRIES = 4096
+_REFUSALS = 100
+_CHUNK = 1 << 20
+
+
+class Caps(NamedTuple):
+    """How much is taken."""
+
+    count: int
+    size: int
+    """Bytes of all files together."""
+
+
+@dataclass(slots=True)
+class Collected:
+    """What was taken and what was left, with the reason."""
+
+    artefacts: list[Artefact] = field(default_factory=list)
+    refused: list[RefusedArtefact] = field(default_factory=list)
+    refused_total: int = 0
+
+    def refuse(self, name: str, reason: str) -> None:
+        """Lists one refusal; past a number of them they are only counted."""
+        self.refused_total += 1
+        if len(self.refused) < _REFUSALS:
+            self.refused.append(RefusedArtefact(name=shown(name), reason=reason))
+
+
+def collect(directory: int, caps: Caps, redactor: Redactor | None) -> Collected:
+    """Every regular file below the open directory, within the caps, in the order of names."""
+    walk = _Walk(caps, redactor)
+    walk.enter(directory, "", 0)
+    return walk.collected
+
+
+def shown(name: str) -> str:
+    """A hostile name as printable ASCII."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").encode("unicode_escape").decode("ascii")[:_NAME]
+
+
+class _Walk:
+    def __init__(self, caps: Caps, redactor: Redactor | None) -> None:
+        self.collected = Collected()
+        self._caps = caps
+        self._redactor = redactor
+        self._left = caps.size
+        self._entries = 0
+
+    def enter(self, directory: int, prefix: str, depth: int) -> None:
+        with os.scandir(directory) as entries:
+            names = []
+            for entry in entries:
+                self._entries += 1
+                if self._entries > _ENTRIES:
+                    self.collected.refuse(prefix or ".", f"more than {_ENTRIES} entries: the rest was not looked at")
+                    break
+                names.append(entry.name)
+        for name in sorted(names):
+            self._visit(directory, name, f"{prefix}{name}", depth)
+
+    def _visit(self, directory: int, name: str, path: str, depth: int) -> None:
+        if reason := _bad_name(name, path):
+            self.collected.refuse(path, reason)
+            return
+        try:
+            found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            if stat.S_ISDIR(found.st_mode):
+                self._descend(directory, name, path, depth)
+            elif stat.S_ISREG(found.st_mode):
+                self._take(directory, name, path)
+            else:
+                self.collected.refuse(path, _kind(found.st_mode))
+        except OSError as error:
+            self.collected.refuse(path, f"cannot be read: {error.strerror}")
+
+    def _descend(self, directory: int, name: str, path: str, depth: int) -> None:
+        if depth >= _DEPTH:
+            self.collected.refuse(path, f"deeper than {_DEPTH} directories")
+            return
+        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            self.enter(inner, f"{path}/", depth + 1)
+        finally:
+            os.close(inner)
+
+    def _take(self, directory: int, name: str, path: str) -> None:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            found = os.fstat(file)
+            if not stat.S_ISREG(found.st_mode):
+                self.collected.refuse(path, _kind(found.st_mode))
+            elif found.st_nlink != 1:
+                self.collected.refuse(path, f"has {found.st_nlink} names")
+            elif len(self.collected.artefacts) >= self._caps.count:
+                self.collected.refuse(path, f"more than {self._caps.count} artefacts")
+            elif found.st_size > self._left:
+                self.collected.refuse(path, f"{found.st_size} bytes are more than what is left of {self._caps.size}")
+            else:
+                self._keep(path, _read(file, found.st_size))
+        finally:
+            os.close(file)
+
+    def _keep(self, path: str, content: bytes) -> None:
+        size = len(content)
+        self._left -= size
+        digest = hashlib.sha256(content).hexdigest()
+        hits = 0
+        if self._redactor is not None and b"\0" not in content[:8192]:
+            redacted = self._redactor.redact(content)
+            content, hits = redacted.content, redacted.count
+        self.collected.artefacts.append(Artefact(name=path, sha256=digest, bytes=size, content=content, redactions=hits))
+
+
+def _read(file: int, size: int) -> bytes:
+    parts = []
+    while size > 0 and (part := os.read(file, min(size, _CHUNK))):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _bad_name(name: str, path: str) -> str:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return "its name is not UTF-8"
+    if not name.isprintable() or "\\" in name:
+        return "its name has characters that cannot be shown"
+    if len(path.encode()) > _NAME:
+        return f"its name is longer than {_NAME} bytes"
+    return ""
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+        stat.S_IFDIR: "a directory",
+    }
+    return f"{kinds.get(stat.S_IFMT(mode), 'something')}, not a regular file"

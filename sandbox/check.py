@@ -1,0 +1,122 @@
+"""Judges a job and its grant before anything starts: bad input is a clear error and leaves nothing behind."""
+
+import os
+import stat
+from pathlib import Path
+
+from ..errors import SandboxError, UsageError
+from ..policies.types import Grant
+from .types import Job
+
+__all__ = ["LANGUAGES", "check_job"]
+
+LANGUAGES = ("python",)
+_CODE_BYTES = 1024 * 1024
+_NAME_BYTES = 200
+_ARGUMENT_BYTES = 64 * 1024
+_MIB = 1024 * 1024
+_NEVER_MOUNTED = ("/", "/boot", "/dev", "/etc", "/home", "/proc", "/root", "/run", "/srv", "/sys", "/tmp", "/var")  # noqa: S108 - names to refuse
+_NEVER_BELOW = ("/dev", "/proc", "/run", "/sys")
+
+
+def check_job(job: Job, grant: Grant, seccomp: Path) -> None:
+    """Raises UsageError or SandboxError if the job cannot be what the grant is for."""
+    if not grant.decision:
+        raise SandboxError("a run needs a grant that carries a decision", hint="ask the policy for one")
+    if grant.hosts:
+        raise SandboxError("the jail has no network yet: hosts cannot be granted", hint="ask without hosts")
+    _check_limits(grant)
+    if job.language not in LANGUAGES:
+        raise UsageError(f"the language `{_show(job.language)}` is not known to the jail", hint=f"known: {', '.join(LANGUAGES)}")
+    if not (seccomp / f"{grant.seccomp}.kafel").is_file() or not grant.seccomp.isalnum():
+        raise SandboxError(f"there is no system-call filter `{_show(grant.seccomp)}`", hint="name one of the files in sandbox/seccomp")
+    _check_code(job)
+    _check_files(job, grant)
+    _check_arguments(job)
+    if job.environment is not None and not job.environment.is_dir():
+        raise SandboxError(f"the environment is not a directory: `{job.environment}`", hint="build it again")
+    _check_mounts(grant)
+
+
+def _check_limits(grant: Grant) -> None:
+    for name in type(grant.limits).__dataclass_fields__:
+        value = getattr(grant.limits, name)
+        if not isinstance(value, int) or value < 1:
+            raise UsageError(f"the limit `{name}` is {value}", hint="every limit is a whole number of at least 1")
+
+
+def _check_code(job: Job) -> None:
+    if len(job.code) > _CODE_BYTES:
+        raise UsageError(f"the program has {len(job.code)} bytes, more than {_CODE_BYTES}", hint="pass data as input files")
+    if b"\0" in job.code:
+        raise UsageError("the program holds NUL bytes", hint="give source text")
+    if (reason := _bad_name(job.file_name)) or "/" in job.file_name:
+        raise UsageError(f"the program's name `{_show(job.file_name)}` cannot be used: {reason or 'it names a directory'}", hint="give a plain file name")
+
+
+def _check_files(job: Job, grant: Grant) -> None:
+    taken = {job.file_name}
+    for name, _ in job.files:
+        reason = _bad_name(name)
+        parents = {str(parent) for parent in Path(name).parents} - {"."}
+        if not reason and (name in taken or taken & parents):
+            reason = "it is used twice"
+        if reason:
+            raise UsageError(f"the input file `{_show(name)}` cannot be used: {reason}", hint="names are relative, with `/`, and each is given once")
+        taken.add(name)
+        if any(name in {str(parent) for parent in Path(other).parents} for other in taken):
+            raise UsageError(f"the input file `{_show(name)}` cannot be used: it is also a directory", hint="give it another name")
+    size = len(job.code) + sum(len(content) for _, content in job.files)
+    if size > grant.limits.disk_mib * _MIB:
+        raise UsageError(f"the input has {size} bytes, more than the workspace of {grant.limits.disk_mib} MiB", hint="ask for a higher limit `disk_mib`")
+    if len(job.files) + 2 > grant.limits.files:
+        raise UsageError(f"the input has {len(job.files)} files, more than the limit `files`", hint="ask for a higher limit")
+
+
+def _check_arguments(job: Job) -> None:
+    total = 0
+    for argument in job.arguments:
+        try:
+            total += len(argument.encode("utf-8")) + 1
+        except UnicodeEncodeError as error:
+            raise UsageError("an argument is not text", hint="arguments are UTF-8") from error
+        if "\0" in argument:
+            raise UsageError("an argument holds a NUL", hint="leave it out")
+    if total > _ARGUMENT_BYTES:
+        raise UsageError(f"the arguments have more than {_ARGUMENT_BYTES} bytes", hint="pass data as input files")
+
+
+def _check_mounts(grant: Grant) -> None:
+    targets = [mount.target for mount in grant.mounts]
+    for mount in grant.mounts:
+        path = Path(mount.path)
+        reason = ""
+        if not path.is_absolute() or os.path.realpath(path) != str(path):
+            reason = "it is not a resolved absolute path"
+        elif str(path) in _NEVER_MOUNTED or any(path.is_relative_to(place) for place in _NEVER_BELOW):
+            reason = "this place is never mounted"
+        elif not path.exists():
+            reason = "it does not exist"
+        elif not (stat.S_ISDIR(mode := path.stat().st_mode) or stat.S_ISREG(mode)):
+            reason = "it is neither a file nor a directory"
+        elif _bad_name(mount.target) or "/" in mount.target or targets.count(mount.target) > 1:
+            reason = f"its target `{_show(mount.target)}` cannot be used"
+        if reason:
+            raise SandboxError(f"the mount `{_show(mount.path)}` cannot be used: {reason}", hint="ask for the path itself, resolved")
+
+
+def _bad_name(name: str) -> str:
+    try:
+        raw = name.encode("utf-8")
+    except UnicodeEncodeError:
+        return "it is not UTF-8"
+    parts = name.split("/")
+    if not name or len(raw) > _NAME_BYTES or not name.isprintable() or "\\" in name:
+        return f"it is empty, longer than {_NAME_BYTES} bytes, or has characters that cannot be shown"
+    if any(part in {"", ".", ".."} for part in parts):
+        return "it is not relative, or climbs"
+    return "`out` is for what the program leaves" if parts[0] == "out" else ""
+
+
+def _show(text: str) -> str:
+    return text.encode("unicode_escape").decode("ascii")[:_NAME_BYTES]

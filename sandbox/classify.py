@@ -1,0 +1,153 @@
+"""Concludes from what was seen how a run ended.
+
+Evidence, strongest first: what the runner itself did, the kernel's counters and audit records, the trusted first process,
+nsjail's own log. It must never conclude anything from an exit code alone: a program can give itself every one of them.
+"""
+
+import os
+import re
+import signal
+from dataclasses import dataclass
+from typing import assert_never
+
+from .audit import Denial
+from .groups import Counters
+from .types import OutcomeClass
+from .watch import Stopped, Watched
+
+__all__ = ["Ending", "Evidence", "classify"]
+
+_TROUBLE = re.compile(r"^\[[EF]\]\[[^\]]*\](?:\[\d+\])? (.*)$", re.MULTILINE)
+_CPU_SLACK = 0.9
+_EXCERPT = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything the conclusion may rest on."""
+
+    watched: Watched
+    counters: Counters
+    denials: dict[Denial, int]
+    told: frozenset[str]
+    """Limits that the program's own interpreter said ended it; controlled by the program."""
+    cpu_seconds: int
+    grouped: bool
+    """Whether control groups counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """The conclusion."""
+
+    outcome: OutcomeClass
+    explanation: str
+    exit_code: int | None = None
+    signal: int | None = None
+    limits_hit: tuple[str, ...] = ()
+
+
+def classify(evidence: Evidence) -> Ending:
+    """How the run ended, in a class and a sentence."""
+    outcome, explanation = _conclude(evidence)
+    status = evidence.watched.status
+    exited = status is not None and os.WIFEXITED(status)
+    return Ending(
+        outcome=outcome,
+        explanation=explanation,
+        exit_code=os.WEXITSTATUS(status) if status is not None and exited else None,
+        signal=os.WTERMSIG(status) if status is not None and not exited else None,
+        limits_hit=_limits(evidence, outcome),
+    )
+
+
+def _conclude(evidence: Evidence) -> tuple[OutcomeClass, str]:
+    watched = evidence.watched
+    if (stopped := _stopped(evidence)) is not None:
+        return stopped
+    if not watched.started:
+        return OutcomeClass.INFRASTRUCTURE_ERROR, _trouble(watched, "the jail did not start")
+    if evidence.counters.oom_kills:
+        return OutcomeClass.KILLED_MEMORY, f"the kernel killed {evidence.counters.oom_kills} process(es) for memory in the run's control group"
+    if killing := sorted({denial.name for denial in evidence.denials if denial.killed}):
+        return OutcomeClass.VIOLATED_POLICY, f"the system-call filter killed a process for: {', '.join(killing)}"
+    if watched.status is None:
+        return OutcomeClass.INFRASTRUCTURE_ERROR, _trouble(watched, "the jail ended without saying how the program did")
+    return _program(evidence, watched.status)
+
+
+def _stopped(evidence: Evidence) -> tuple[OutcomeClass, str] | None:
+    watched = evidence.watched
+    match watched.stopped:
+        case Stopped.NOT:
+            return None
+        case Stopped.CANCEL:
+            return OutcomeClass.CANCELLED, "the run was cancelled and the jail killed"
+        case Stopped.WALL:
+            return OutcomeClass.TIMED_OUT, f"{watched.stopped}: the runner killed the jail after {watched.wall_ms} ms"
+        case Stopped.OUTPUT:
+            seen = watched.stdout.seen + watched.stderr.seen
+            return OutcomeClass.KILLED_OUTPUT, f"{watched.stopped}: the runner killed the jail after {seen} bytes"
+        case Stopped.CPU:
+            return OutcomeClass.KILLED_CPU, f"{watched.stopped}: the run's control group used more than {evidence.cpu_seconds} s"
+        case Stopped.START:
+            return OutcomeClass.INFRASTRUCTURE_ERROR, _trouble(watched, str(watched.stopped))
+        case _:
+            assert_never(watched.stopped)
+
+
+def _program(evidence: Evidence, status: int) -> tuple[OutcomeClass, str]:
+    if os.WIFEXITED(status):
+        code = os.WEXITSTATUS(status)
+        if code == 0:
+            return OutcomeClass.SUCCEEDED, "the program ended by itself with exit code 0"
+        return OutcomeClass.FAILED, f"the program ended by itself with exit code {code}"
+    number = os.WTERMSIG(status)
+    if number == signal.SIGSYS:
+        return OutcomeClass.VIOLATED_POLICY, "the system-call filter killed the program (SIGSYS)"
+    used = (evidence.watched.program_cpu_us or 0) / 1_000_000
+    if number in {signal.SIGXCPU, signal.SIGKILL} and used >= evidence.cpu_seconds * _CPU_SLACK:
+        return OutcomeClass.KILLED_CPU, f"the kernel ended the program by {_name(number)} after {used:.1f} s of processor time"
+    return OutcomeClass.FAILED, f"the program was ended by {_name(number)}, which neither the runner nor a limit sent"
+
+
+def _limits(evidence: Evidence, outcome: OutcomeClass) -> tuple[str, ...]:
+    hit = set(evidence.watched.full)
+    if evidence.counters.oom_kills:
+        hit.add("memory")
+    if evidence.counters.process_refusals:
+        hit.add("processes")
+    match evidence.watched.stopped:
+        case Stopped.WALL:
+            hit.add("wall")
+        case Stopped.OUTPUT:
+            hit.add("output")
+        case _:
+            pass
+    if outcome is OutcomeClass.KILLED_CPU:
+        hit.add("cpu")
+    told = evidence.told
+    if "inodes" in hit and "disk" not in hit:
+        told -= {"disk"}  # the same error number for both
+    if evidence.grouped:
+        # the counters know better than the program about these two
+        told -= {"memory", "processes"}
+    return tuple(sorted(hit | told))
+
+
+def _trouble(watched: Watched, what: str) -> str:
+    """The first thing that nsjail complained about."""
+    found = _TROUBLE.findall(watched.log.decode("utf-8", "replace"))
+    said = found[0] if found else ""
+    if not said and not watched.ready:
+        said = watched.stderr.content[-_EXCERPT:].decode("utf-8", "replace").strip().replace("\n", " ")
+    status = watched.nsjail_status
+    ended = f"nsjail ended by {_name(-status)}" if status is not None and status < 0 else f"nsjail ended with {status}"
+    return f"{what}: {ended}" + (f": {said[:_EXCERPT]}" if said else "")
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,1 @@
+"""What runs inside the jail: source that is read as text and mounted, never imported by custody itself."""

@@ -1,0 +1,117 @@
+"""Turns the audit hook's records into observations.
+
+Every record was written by a process that the program controls: it must never be read as more than what the program let us
+see, and reading it costs bounded memory whatever it holds.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from .types import ObservedCommand, ObservedEgress, ObservedFile
+
+__all__ = ["SOURCE", "Observations", "Recorder"]
+
+SOURCE = "audit_hook"
+_LINE = 4096
+_FIELDS = 32
+_KINDS = 2000
+_EACH = 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_NO_NETWORK = "no network"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observations:
+    """What the program's own interpreter reported."""
+
+    commands: tuple[ObservedCommand, ...] = ()
+    files: tuple[ObservedFile, ...] = ()
+    egress: tuple[ObservedEgress, ...] = ()
+    limits: frozenset[str] = frozenset()
+    totals: dict[str, int] = field(default_factory=dict)
+    """How often each kind was seen, at least."""
+    lost: bool = False
+
+
+class Recorder:
+    """Reads the record stream as it comes."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._counts: dict[tuple[str, ...], dict[str, int]] = {}
+        self._kinds = 0
+        self._lost = False
+
+    def feed(self, data: bytes) -> None:
+        """Takes the next bytes of the stream."""
+        *lines, rest = (self._rest + data).split(b"\n")
+        if len(rest) > _LINE:
+            rest, self._lost = b"", True
+        self._rest = rest
+        for line in lines:
+            self._take(line[:_LINE])
+
+    def finish(self) -> Observations:
+        """Everything that was reported."""
+        totals = {key: sum(by_process.values()) for key, by_process in self._counts.items()}
+        commands: dict[tuple[str, ...], int] = {}
+        files: dict[str, int] = {}
+        egress: dict[tuple[str, int], int] = {}
+        limits = set()
+        for key, count in totals.items():
+            match key:
+                case ("egress", _, host, port):
+                    place = (host, _port(port))
+                    egress[place] = max(egress.get(place, 0), count)
+                case ("command", _, *words) if words:
+                    commands[tuple(words)] = commands.get(tuple(words), 0) + count
+                case ("file", _, path):
+                    files[path] = files.get(path, 0) + count
+                case ("limit", name) if name in {"memory", "disk", "processes"}:
+                    limits.add(name)
+                case _:
+                    self._lost = True
+        return Observations(
+            commands=tuple(_command(words) for words in list(commands)[:_EACH]),
+            files=tuple(ObservedFile(path=path, action="attempted", source=SOURCE, program_controlled=True) for path in list(files)[:_EACH]),
+            egress=tuple(
+                ObservedEgress(host=host, port=port, allowed=False, reason=_NO_NETWORK, source=SOURCE, program_controlled=True, count=count)
+                for (host, port), count in _merged(egress)[:_EACH]
+            ),
+            limits=frozenset(limits),
+            totals={"commands": sum(commands.values()), "files": sum(files.values()), "egress": sum(count for _, count in _merged(egress))},
+            lost=self._lost,
+        )
+
+    def _take(self, line: bytes) -> None:
+        fields = [_clean(part) for part in line.decode("utf-8", "replace").split("\x1f")[:_FIELDS]]
+        if len(fields) < 3 or not fields[0].isdecimal() or not fields[1].isdecimal() or len(fields[0]) + len(fields[1]) > 20:  # noqa: PLR2004 - pid, count, kind
+            self._lost = True
+            return
+        process, count, key = fields[0], int(fields[1]), tuple(fields[2:])
+        by_process = self._counts.get(key)
+        if by_process is None or process not in by_process:
+            if self._kinds >= _KINDS:
+                self._lost = True
+                return
+            self._kinds += 1
+            by_process = self._counts.setdefault(key, {})
+        by_process[process] = max(by_process.get(process, 0), count)
+
+
+def _merged(egress: dict[tuple[str, int], int]) -> list[tuple[tuple[str, int], int]]:
+    """Without lookups of a name alone where the same name was also tried with a port."""
+    named = {host for host, port in egress if port}
+    return [(place, count) for place, count in egress.items() if place[1] or place[0] not in named]
+
+
+def _command(words: tuple[str, ...]) -> ObservedCommand:
+    return ObservedCommand(path=words[0], arguments=words[1:], source=SOURCE, program_controlled=True)
+
+
+def _port(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else {"http": 80, "https": 443, "smtp": 25}.get(text, 0)  # noqa: PLR2004 - digits of a port
+
+
+def _clean(text: str) -> str:
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,0 +1,142 @@
+"""Says for each layer of this machine whether it is there, by running a jail and looking from inside.
+
+It must never call a layer present that the jail did not show; a missing one comes with its cause and its cure.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import SandboxError
+from ..policies.types import Grant, Limits
+from .types import Job, Layer, LayerState, Outcome, OutcomeClass
+
+__all__ = ["layers_from_probe", "probe_grant", "probe_job"]
+
+_NAMESPACES = {
+    "user_namespace": "user",
+    "mount_namespace": "mnt",
+    "pid_namespace": "pid",
+    "network_namespace": "net",
+    "ipc_namespace": "ipc",
+    "uts_namespace": "uts",
+    "cgroup_namespace": "cgroup",
+}
+_SECCOMP_FILTER = "2"
+_OPEN_FILES = 64
+_PROBE = b"""
+import json, os, resource, socket
+def status():
+    with open("/proc/self/status") as file:
+        return {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
+def refused():
+    try:
+        socket.socket(40, socket.SOCK_STREAM).close()
+    except OSError as error:
+        return error.errno
+    return 0
+names = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
+print(json.dumps({
+    "namespaces": {name: os.readlink("/proc/self/ns/" + name) for name in names},
+    "status": status(),
+    "proc": sorted(os.listdir("/proc")),
+    "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+    "uid_map": open("/proc/self/uid_map").read().split(),
+    "refused": refused(),
+}))
+"""
+
+
+def probe_job() -> Job:
+    """The program of the self-test."""
+    return Job(run="self-test", code=_PROBE, file_name="probe.py")
+
+
+def probe_grant() -> Grant:
+    """A grant of next to nothing, for the self-test alone."""
+    limits = Limits(wall_seconds=20, cpu_seconds=10, memory_mib=256, processes=16, open_files=_OPEN_FILES, disk_mib=4, output_kib=64)
+    return Grant(decision="self-test", principal="custody", profile="self-test", limits=limits)
+
+
+def layers_from_probe(probe: Callable[[], Outcome], *, root: bool) -> tuple[Layer, ...]:
+    """Runs the probe and reads what it shows."""
+    try:
+        outcome = probe()
+    except SandboxError as error:
+        return _all_missing(str(error), error.hint)
+    try:
+        seen = json.loads(outcome.stdout.content)
+    except ValueError:
+        seen = None
+    if outcome.outcome is not OutcomeClass.SUCCEEDED or not isinstance(seen, dict):
+        said = outcome.stderr.content.decode("utf-8", "replace").strip().splitlines()
+        return _all_missing(": ".join([outcome.explanation, *said[-1:]]), _cure())
+    return (*_inner(seen), *_outer(outcome, seen, root=root))
+
+
+def _inner(seen: dict[str, dict[str, str]]) -> list[Layer]:
+    status = seen["status"]
+    layers = [
+        _layer(
+            name,
+            seen["namespaces"].get(kind) not in {None, str(Path(f"/proc/self/ns/{kind}").readlink())},
+            "the jail shares it with the host",
+            "check the kernel's configuration of namespaces",
+        )
+        for name, kind in _NAMESPACES.items()
+    ]
+    filtered = status.get("Seccomp") == _SECCOMP_FILTER and seen["refused"] != 0
+    layers.append(_layer("seccomp", filtered, "the filter is not in force", "use a kernel with CONFIG_SECCOMP_FILTER"))
+    only_own = not any(name.isdecimal() and int(name) > 2 for name in seen["proc"]) and "kallsyms" not in seen["proc"]  # noqa: PLR2004 - first process and program
+    layers.append(_layer("proc", only_own, "/proc shows more than the jail's own processes", "use a kernel of 5.8 or later"))
+    capabilities = status.get("CapEff", "").strip("0") + status.get("CapBnd", "").strip("0")
+    layers.append(_layer("no_capabilities", not capabilities and status.get("NoNewPrivs") == "1", "the program has capabilities", "report this"))
+    layers.append(_layer("rlimits", seen["open_files"] == _OPEN_FILES, "limits are not in force", "report this"))
+    return layers
+
+
+def _outer(outcome: Outcome, seen: dict[str, list[str]], *, root: bool) -> list[Layer]:
+    cause = "this process may not make v1 control groups, or none are mounted (v2 is not supported yet)"
+    cure = "run as root on a machine with v1 controllers, or accept per-process limits"
+    layers = [_layer(name, name in outcome.layers, cause, cure) for name in ("cgroup_memory", "cgroup_pids", "cgroup_cpu")]
+    own = root and len(seen["uid_map"]) > 1 and seen["uid_map"][1] not in {"0", str(os.getuid())}
+    layers.append(_layer("own_uid", own, "an unprivileged runner has one uid only", "run custody as root"))
+    audited = any(call.name == "socket" for call in outcome.syscalls)
+    layers.append(_layer("kernel_audit", audited, "kernel audit records cannot be read here", "run with CAP_AUDIT_READ in the first network namespace"))
+    watch = "only the program's own interpreter reports it, which the program controls"
+    layers.append(_layer("command_watch", False, watch, "do not demand it: it is not built yet"))
+    layers.append(_layer("file_watch", False, watch, "do not demand it: it is not built yet"))
+    return layers
+
+
+def _all_missing(cause: str, cure: str) -> tuple[Layer, ...]:
+    names = (
+        *_NAMESPACES, "seccomp", "proc", "no_capabilities", "rlimits", "cgroup_memory", "cgroup_pids", "cgroup_cpu", "own_uid",
+        "kernel_audit", "command_watch", "file_watch",
+    )  # fmt: skip
+    return tuple(_layer(name, False, f"no jail can be run: {cause}", cure) for name in names)
+
+
+def _layer(name: str, present: bool, cause: str, cure: str) -> Layer:  # noqa: FBT001 - the answer to the layer's question
+    if present:
+        return Layer(name=name, state=LayerState.PRESENT)
+    return Layer(name=name, state=LayerState.MISSING, cause=cause, cure=cure)
+
+
+def _cure() -> str:
+    """The usual reasons why unprivileged namespaces do not work, looked up in this order."""
+    switches = (
+        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "allow nsjail in an AppArmor profile, or set kernel.apparmor_restrict_unprivileged_userns to 0"),
+        ("/proc/sys/kernel/unprivileged_userns_clone", "0", "set kernel.unprivileged_userns_clone to 1"),
+        ("/proc/sys/user/max_user_namespaces", "0", "set user.max_user_namespaces above 0"),
+    )
+    for path, bad, cure in switches:
+        try:
+            if Path(path).read_text(encoding="ascii").strip() == bad:
+                return cure
+        except OSError:
+            continue
+    if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
+        return "in a container: allow user namespaces and an unmasked /proc, or run it privileged"
+    return "read the cause: it is nsjail's own"

@@ -1,0 +1,288 @@
+"""Watches one jail from its start to the death of its last process.
+
+It reads every stream as bytes within its cap, owns the wall clock, and kills for a limit, for a cancel or for an end of its
+own; it must never wait without a bound and never conclude anything: it only writes down what it saw.
+"""
+
+import hashlib
+import os
+import select
+import signal
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from .audit import AuditReader
+from .groups import Groups
+from .kernel import process_children
+from .launch import Jail
+from .observe import Recorder
+
+__all__ = ["Bounds", "Stopped", "Stream", "Watch", "Watched"]
+
+_CHUNK = 65536
+_TICK_MS = 25
+_CHECK_SECONDS = 0.1
+_LOG_BYTES = 256 * 1024
+_RELAY_BYTES = 4096
+_START_SECONDS = 30.0
+_END_SECONDS = 5.0
+_PLACES = (("disk", "work"), ("disk", "tmp"), ("disk", "dev/shm"))
+
+
+class Stopped(StrEnum):
+    """Why the runner ended a run."""
+
+    NOT = "not stopped"
+    CANCEL = "cancelled"
+    WALL = "the wall clock limit was reached"
+    OUTPUT = "the output limit was reached"
+    CPU = "the processor time limit was reached"
+    START = "the jail did not get ready in time"
+
+
+@dataclass(slots=True, kw_only=True)
+class Stream:
+    """One stream of the program, as bytes."""
+
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    seen: int = 0
+    content: bytearray = field(default_factory=bytearray)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What the runner itself enforces."""
+
+    wall_seconds: float
+    cpu_seconds: int
+    output_bytes: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Watched:
+    """What was seen; nothing in here is a conclusion."""
+
+    ready: bool = False
+    started: bool = False
+    stopped: Stopped = Stopped.NOT
+    status: int | None = None
+    """Wait status of the program, from the trusted first process."""
+    program_cpu_us: int | None = None
+    left_behind: int = 0
+    """Processes that the program left and that were killed."""
+    nsjail_status: int | None = None
+    """Exit code of nsjail, negative for a signal."""
+    log: bytes = b""
+    stdout: Stream = field(default_factory=Stream)
+    stderr: Stream = field(default_factory=Stream)
+    full: set[str] = field(default_factory=set)
+    """`disk` or `inodes`, where a file system of the jail was seen full."""
+    wall_ms: int = 0
+    output_directory: int = -1
+    unfinished: bool = False
+    """Whether streams were still open when the runner stopped waiting for them."""
+
+
+class Watch:
+    """The loop for one jail."""
+
+    def __init__(self, jail: Jail, bounds: Bounds, payload: bytes, groups: Groups | None) -> None:
+        self._jail = jail
+        self._bounds = bounds
+        self._payload = memoryview(payload)
+        self._groups = groups
+        self._first: int | None = None
+        self._places: list[int] = []
+        self._log = bytearray()
+        self._relay = bytearray()
+        self._begun = time.monotonic()
+        self._next_check = 0.0
+        self._killed_at: float | None = None
+        self._ended_at: float | None = None
+        self.recorder = Recorder()
+        self.seen = Watched()
+
+    def run(self, *, cancel: threading.Event | None, audit: AuditReader | None) -> Watched:
+        """Returns when the last process is dead and every stream is at its end, or was given up."""
+        ends = self._jail.ends
+        poll = select.poll()
+        names = {getattr(ends, name): name for name in ("stdout", "stderr", "log", "relay", "events", "process")}
+        for descriptor in names:
+            poll.register(descriptor, select.POLLIN)
+        if audit is not None:
+            poll.register(audit.fileno(), select.POLLIN)
+        writing = False
+        try:
+            while names:
+                for descriptor, _ in poll.poll(_TICK_MS):
+                    if audit is not None and descriptor == audit.fileno():
+                        audit.drain()
+                    elif descriptor == ends.control:
+                        self._write()
+                    elif (name := names.get(descriptor)) is not None and not self._read(name, descriptor):
+                        poll.unregister(descriptor)
+                        del names[descriptor]
+                if self.seen.ready and self._payload and not writing:
+                    poll.register(ends.control, select.POLLOUT)
+                    writing = True
+                elif writing and not self._payload:
+                    poll.unregister(ends.control)
+                    writing = False
+                self._check(cancel)
+                if self._ended_at is not None and time.monotonic() - self._ended_at > _END_SECONDS:
+                    self.seen.unfinished = bool(names)
+                    break
+            if audit is not None:
+                audit.drain()
+        finally:
+            self._finish()
+        return self.seen
+
+    def _read(self, name: str, descriptor: int) -> bool:
+        """Takes what has arrived; False at the end of the stream."""
+        if name == "process":
+            self.seen.nsjail_status = self._jail.process.wait()
+            self._ended_at = time.monotonic()
+            return False
+        try:
+            data = os.read(descriptor, _CHUNK)
+        except BlockingIOError:
+            return True
+        match name:
+            case "stdout":
+                self._output(self.seen.stdout, data)
+            case "stderr":
+                self._output(self.seen.stderr, data)
+            case "log":
+                self._log += data[: max(0, _LOG_BYTES - len(self._log))]
+            case "events":
+                self.recorder.feed(data)
+            case _:
+                self._hear(data)
+        return bool(data)
+
+    def _output(self, stream: Stream, data: bytes) -> None:
+        kept = len(self.seen.stdout.content) + len(self.seen.stderr.content)
+        stream.digest.update(data)
+        stream.seen += len(data)
+        stream.content += data[: max(0, self._bounds.output_bytes - kept)]
+        if self.seen.stdout.seen + self.seen.stderr.seen > self._bounds.output_bytes:
+            self._stop(Stopped.OUTPUT)
+
+    def _hear(self, data: bytes) -> None:
+        """The words of the trusted first process; bounded all the same."""
+        self._relay += data[: max(0, _RELAY_BYTES - len(self._relay))]
+        while b"\n" in self._relay:
+            line, _, rest = bytes(self._relay).partition(b"\n")
+            self._relay = bytearray(rest)
+            match line.split():
+                case [b"ready"] if not self.seen.ready:
+                    self._open_inside()
+                case [b"started"]:
+                    self.seen.started = True
+                    self._begun = time.monotonic()
+                case [b"exit", status, user, system, _] if self.seen.status is None:
+                    self.seen.status = int(status)
+                    self.seen.program_cpu_us = int(user) + int(system)
+                    self.seen.wall_ms = int((time.monotonic() - self._begun) * 1000)
+                case [b"empty", count]:
+                    self.seen.left_behind = int(count)
+                case _:
+                    pass
+
+    def _open_inside(self) -> None:
+        """Opens the jail's directories from outside, while nothing but our own code has run in it."""
+        children = process_children(self._jail.process.pid)
+        if len(children) != 1:
+            return
+        try:
+            self._first = os.pidfd_open(children[0])
+            root = os.open(f"/proc/{children[0]}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self.seen.output_directory = os.open("work/out", flags, dir_fd=root)
+            self._places = [os.open(path, flags, dir_fd=root) for _, path in _PLACES]
+        except OSError:
+            return
+        finally:
+            os.close(root)
+        self.seen.ready = True
+
+    def _write(self) -> None:
+        try:
+            self._payload = self._payload[os.write(self._jail.ends.control, self._payload[:_CHUNK]) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._payload = self._payload[:0]
+
+    def _check(self, cancel: threading.Event | None) -> None:
+        now = time.monotonic()
+        if self._ended_at is None and cancel is not None and cancel.is_set():
+            self._stop(Stopped.CANCEL)
+        if self._ended_at is None and self.seen.status is None:
+            limit = self._bounds.wall_seconds if self.seen.started else _START_SECONDS
+            if now - self._begun > limit:
+                self._stop(Stopped.WALL if self.seen.started else Stopped.START)
+        if self._killed_at is not None and now - self._killed_at > _END_SECONDS / 2 and self._ended_at is None:
+            self._kill_hard()
+        if now >= self._next_check:
+            self._next_check = now + _CHECK_SECONDS
+            self._look_at_disks()
+            if self._groups is not None and self._ended_at is None and (self._groups.cpu_ns() or 0) > self._bounds.cpu_seconds * 1_000_000_000:
+                self._stop(Stopped.CPU)
+
+    def _look_at_disks(self) -> None:
+        for place in self._places:
+            found = os.fstatvfs(place)
+            if found.f_bfree == 0:
+                self.seen.full.add("disk")
+            if found.f_ffree == 0:
+                self.seen.full.add("inodes")
+
+    def _stop(self, why: Stopped) -> None:
+        """Kills the jail, once; the first reason stands."""
+        if self._killed_at is not None or self.seen.status is not None:
+            return
+        self.seen.stopped = why
+        self._killed_at = time.monotonic()
+        if self.seen.started:
+            self.seen.wall_ms = int((self._killed_at - self._begun) * 1000)
+        if self._first is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._first, signal.SIGKILL)
+        else:
+            self._jail.process.kill()
+
+    def _kill_hard(self) -> None:
+        if self._first is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._first, signal.SIGKILL)
+        self._jail.process.kill()
+        if self._groups is not None:
+            self._groups.kill()
+
+    def _finish(self) -> None:
+        """Whatever happened: nothing of the jail is alive and no descriptor but the output directory's is open after this."""
+        if self.seen.nsjail_status is None:
+            self._kill_hard()
+            self.seen.nsjail_status = self._jail.process.wait()
+        if self._groups is not None:
+            self._groups.kill()
+        if self._places:
+            self._look_at_disks()
+        if self.seen.started and not self.seen.wall_ms:
+            self.seen.wall_ms = int((time.monotonic() - self._begun) * 1000)
+        self.seen.log = bytes(self._log)
+        for place in self._places:
+            os.close(place)
+        self._places = []
+        if self._first is not None:
+            os.close(self._first)
+            self._first = None
+        self._jail.ends.close_all()
