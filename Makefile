@@ -5,6 +5,8 @@ SHELL := /bin/sh
 .PHONY: help setup demo test test-deep check format lock system docs clean
 
 PYTHON := .venv/bin/python
+# the rooms are linted through their links: there their relative imports mean what they say
+LINTED := custody custody/flows custody/policies custody/dependencies custody/sandbox custody/ledger custody/reports tests benchmarks tools
 # deep: the same tests with the full counts (kills, soaks, mutations)
 CUSTODY_TEST_DEPTH ?= quick
 export CUSTODY_TEST_DEPTH
@@ -30,15 +32,15 @@ test-deep:
 	@CUSTODY_TEST_DEPTH=deep $(MAKE) --no-print-directory test
 
 check: setup
-	@$(PYTHON) -m ruff format --check --quiet . || { echo "error: run make format" >&2; exit 1; }
-	@$(PYTHON) -m ruff check --quiet .
+	@$(PYTHON) -m ruff format --check --quiet $(LINTED) || { echo "error: run make format" >&2; exit 1; }
+	@$(PYTHON) -m ruff check --quiet $(LINTED)
 	@$(PYTHON) -m mypy custody tests
 	@.venv/bin/lint-imports --no-logo
 	@$(PYTHON) tools/check_wheel.py
 
 format: setup
-	@$(PYTHON) -m ruff format .
-	@$(PYTHON) -m ruff check --fix .
+	@$(PYTHON) -m ruff format $(LINTED)
+	@$(PYTHON) -m ruff check --fix $(LINTED)
 
 docs: setup
 	@$(PYTHON) tools/make_docs.py

@@ -6,6 +6,7 @@ It must never call anything clean that was not judged by both opinions from data
 import hashlib
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -58,6 +59,7 @@ class Auditor:
     ) -> None:
         self._store = store
         self._pip_audit = PipAudit(python=python, work=work, timeout_seconds=timeout_seconds)
+        self._opened: OpenData | None = None
         self._warn_after = timedelta(days=warn_days)
         self._error_after = timedelta(days=error_days)
 
@@ -68,7 +70,7 @@ class Auditor:
                 lock_sha256=lock.sha256, pins=(), complete=True, coverage_error="", data=None, second_opinion=None
             )
         try:
-            opened = self._store.open()
+            opened = self._opened = self._store.open(self._opened)
         except DependencyError as error:
             return _unaudited(lock, error.message)
         if opened is None:
@@ -170,10 +172,12 @@ class _Kept:
 
     def write(self, answer: Answer) -> None:
         value = {f"{name}=={version}": [sorted(ids) for ids in found] for (name, version), found in answer.pins.items()}
-        self._path.parent.mkdir(mode=0o700, exist_ok=True)
-        new = self._path.with_name(f"{self._path.name}.{threading.get_native_id()}")
-        new.write_bytes(orjson.dumps(value))
-        new.replace(self._path)
+        # an answer that cannot be kept is asked for again the next time; nothing else is lost
+        with suppress(OSError):
+            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+            new = self._path.with_name(f"{self._path.name}.{threading.get_native_id()}")
+            new.write_bytes(orjson.dumps(value))
+            new.replace(self._path)
 
 
 def _split(pin: str) -> tuple[str, str]:

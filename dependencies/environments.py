@@ -6,6 +6,7 @@ package. Files that an interpreter runs by itself when it starts are refused.
 
 import fcntl
 import hashlib
+import os
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -46,7 +47,7 @@ class EnvironmentStore:
         index_url: str | None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._folder = folder
+        self._folder = folder.absolute()  # tools run in directories of their own
         self._installer = Installer(uv=uv, python=python, index_url=index_url, environment=environment or {})
 
     def obtain(
@@ -73,8 +74,9 @@ class EnvironmentStore:
                     if isinstance(found, Environment):
                         return found
                     on_reject(key, found)
+                with _failing_as_ours():
                     remove_tree(stored)
-                return self._build(lock, key, scratch, allow_startup_files=allow_startup_files)
+                    return self._build(lock, key, scratch, allow_startup_files=allow_startup_files)
 
     def _key(self, lock: Lock, scratch: Path, *, allow_startup_files: bool) -> str:
         parts = {
@@ -89,20 +91,32 @@ class EnvironmentStore:
     @contextmanager
     def _workspace(self) -> Iterator[Path]:
         """A scratch directory beside the environments, so that a rename can publish what is built in it."""
-        scratch = self._folder / "building" / secrets.token_hex(8)
-        scratch.mkdir(mode=0o700, parents=True)
-        self._folder.chmod(0o700)
+        name = secrets.token_hex(8)
+        building = self._folder / "building"
+        unowned = building / f".{name}"
+        with _failing_as_ours():
+            building.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.chmod(0o700)
+            _sweep(building)
+            unowned.mkdir(mode=0o700)
+            descriptor = os.open(unowned, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            # locked before it gets the name under which a sweep would look at it
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            scratch = unowned.rename(building / name)
         try:
             yield scratch
         finally:
             remove_tree(scratch)
+            os.close(descriptor)
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
         """Whoever wants the same environment waits, and then finds it built."""
         locks = self._folder / "locks"
-        locks.mkdir(mode=0o700, exist_ok=True)
-        with (locks / key).open("wb") as lock:
+        with _failing_as_ours():
+            locks.mkdir(mode=0o700, exist_ok=True)
+            lock = (locks / key).open("wb")
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -143,6 +157,33 @@ class EnvironmentStore:
         stored.parent.mkdir(mode=0o700, exist_ok=True)
         made.rename(stored)
         return _environment(stored, key, tree, tool, reused=False)
+
+
+@contextmanager
+def _failing_as_ours() -> Iterator[None]:
+    """What the disk complains of, as an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise DependencyError(
+            f"the environments cannot be written: {error.strerror}", hint="look at their disk and their owner"
+        ) from error
+
+
+def _sweep(building: Path) -> None:
+    """Removes what builders left that died: their directories are not locked any more."""
+    for left in building.glob("[0-9a-f]*"):
+        try:
+            descriptor = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove_tree(left)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(descriptor)
 
 
 def _environment(stored: Path, key: str, tree: Tree, tool: str, *, reused: bool) -> Environment:

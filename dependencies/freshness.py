@@ -58,12 +58,17 @@ def check_freshness(
 
 
 def _check(client: httpx.Client, endpoint: str, name: str, used: str, now: datetime, seconds: float) -> Freshness:
+    version = _read_version(used)
+    if version is None:
+        return Freshness(
+            name=name, used=used, latest=None, reason="the version in use is no version (PEP 440)", as_of=now
+        )
     try:
         releases = _releases(_fetch(client, f"{endpoint}/{canonicalize_name(name)}/", seconds), name)
-        latest = _latest(releases, used)
+        latest = _latest(releases, version)
     except _UnknownError as error:
         return Freshness(name=name, used=used, latest=None, reason=str(error), as_of=now)
-    yanked = next((release.yanked for release in releases if str(release.version) == str(Version(used))), None)
+    yanked = next((release.yanked for release in releases if release.version == version), None)
     return Freshness(name=name, used=used, latest=str(latest), yanked=yanked, as_of=now)
 
 
@@ -123,7 +128,7 @@ def _read_version(text: str | None) -> Version | None:
         return None
 
 
-def _latest(releases: list[_Release], used: str) -> Version:
+def _latest(releases: list[_Release], used: Version) -> Version:
     if not releases:
         raise _UnknownError("the index lists no versions")
     offered = [release.version for release in releases if not release.yanked]
@@ -132,6 +137,6 @@ def _latest(releases: list[_Release], used: str) -> Version:
     final = [version for version in offered if not version.is_prerelease]
     if not final:
         raise _UnknownError("the index lists only pre-releases")
-    if max(release.version for release in releases) < Version(Version(used).public):
+    if max(release.version for release in releases) < Version(used.public):
         raise _UnknownError("the index knows nothing as new as the version in use")
     return max(final)

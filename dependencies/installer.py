@@ -44,8 +44,8 @@ class Installer:
     """
 
     def __init__(self, *, uv: Path | None, python: Path, index_url: str | None, environment: Mapping[str, str]) -> None:
-        self._uv = uv or find_uv()
-        self._python = python
+        self._uv = (uv or find_uv()).absolute()
+        self._python = python.absolute()
         self._index_url = index_url
         self._environment = {name: value for name, value in environment.items() if name in _PASSED_THROUGH}
         self._tool = ""

@@ -5,6 +5,7 @@ It must never use `SpecifierSet`: its rules for pre-releases are about what to i
 
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -45,9 +46,7 @@ class Judge:
         self._listed = frozenset(extent.versions)
         self._ranges = tuple(_steps(bounds) for bounds in extent.ranges)
         self.unevaluable = extent.unevaluable
-        self.fixes = tuple(
-            sorted({Version(b.version) for bounds in extent.ranges for b in bounds if b.kind == "fixed"})
-        )
+        self.fixes = tuple(sorted({_parse(b.version) for bounds in extent.ranges for b in bounds if b.kind == "fixed"}))
         """Versions in which it is fixed, oldest first."""
 
     def judge(self, version: Version) -> Verdict:
@@ -61,9 +60,15 @@ class Judge:
         return Verdict.AFFECTED if any(_is_inside(version, steps) for steps in self._ranges) else Verdict.UNAFFECTED
 
 
+@lru_cache(maxsize=32_768)
+def _parse(text: str) -> Version:
+    """The version; the bounds of advisories repeat, and parsing them is most of the work."""
+    return Version(text)
+
+
 def _steps(bounds: Iterable[Bound]) -> tuple[_Step, ...]:
     def order(bound: Bound) -> tuple[bool, Version]:
-        return (not _is_beginning(bound), Version(bound.version))
+        return (not _is_beginning(bound), _parse(bound.version))
 
     return tuple(
         _Step(

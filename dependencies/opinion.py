@@ -14,7 +14,7 @@ from typing import NamedTuple
 import orjson
 from packaging.utils import canonicalize_name
 
-from .osv import canonical_version
+from .osv import canonical_version, is_version
 from .processes import Finished, last_lines, run_tool
 from .quoting import shown
 from .types import Pin
@@ -44,43 +44,56 @@ class PipAudit:
     """
 
     def __init__(self, *, python: Path, work: Path, timeout_seconds: float) -> None:
-        self._python = python
-        self._work = work
+        self._python = python.absolute()
+        self._work = work.absolute()  # it runs in a directory of its own
         self._timeout_seconds = timeout_seconds
         self._version = ""
 
     def version(self) -> str | NoAnswer:
         """Its version."""
         if not self._version:
-            if self._python == Path(sys.executable):
-                try:
-                    self._version = importlib.metadata.version("pip-audit")
-                except importlib.metadata.PackageNotFoundError:
-                    return NoAnswer("pip-audit is not installed")
-            else:
-                program = "import importlib.metadata as m; print(m.version('pip-audit'))"
-                finished = self._run(["-c", program], self._made_work())
-                if finished is None or finished.exit_code != 0:
-                    return NoAnswer(f"{shown(str(self._python))} has no pip-audit")
-                self._version = finished.stdout.decode("utf-8", "replace").strip()[:40]
+            found = self._own_version() if self._python == Path(sys.executable) else self._other_version()
+            if isinstance(found, NoAnswer):
+                return found
+            self._version = found
         return self._version
+
+    def _own_version(self) -> str | NoAnswer:
+        try:
+            return importlib.metadata.version("pip-audit")
+        except importlib.metadata.PackageNotFoundError:
+            return NoAnswer("pip-audit is not installed")
+
+    def _other_version(self) -> str | NoAnswer:
+        program = "import importlib.metadata as m; print(m.version('pip-audit'))"
+        try:
+            finished = self._run(["-c", program], self._made_work())
+        except OSError as error:
+            return NoAnswer(f"{shown(str(self._python))} cannot be asked for pip-audit: {error.strerror}")
+        version = finished.stdout.decode("utf-8", "replace").strip()
+        return (
+            version
+            if finished.exit_code == 0 and is_version(version)
+            else NoAnswer(f"{shown(str(self._python))} has no pip-audit")
+        )
 
     def ask(self, pins: Sequence[Pin], *, url: str) -> Answer | NoAnswer:
         """What it says of these pins, asking the OSV endpoint at this address."""
-        with tempfile.TemporaryDirectory(prefix="opinion-", dir=self._made_work()) as name:
-            folder = Path(name)
-            # rendered here: names and versions only, so that nothing in the file can take a pin out of the audit
-            (folder / "pins.txt").write_text("".join(f"{pin.name}=={pin.version}\n" for pin in pins))
-            finished = self._run(_arguments(folder, url), folder)
-        if finished is None:
-            return NoAnswer("pip-audit could not be started")
+        try:
+            with tempfile.TemporaryDirectory(prefix="opinion-", dir=self._made_work()) as name:
+                folder = Path(name)
+                # rendered here: names and versions only, so that nothing in the file can take a pin out of the audit
+                (folder / "pins.txt").write_text("".join(f"{pin.name}=={pin.version}\n" for pin in pins))
+                finished = self._run(_arguments(folder, url), folder)
+        except OSError as error:
+            return NoAnswer(f"pip-audit could not be run: {error.strerror}")
         return _read_answer(finished, {(pin.name, canonical_version(pin.version)) for pin in pins})
 
     def _made_work(self) -> Path:
         self._work.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._work
 
-    def _run(self, arguments: Sequence[str], folder: Path) -> Finished | None:
+    def _run(self, arguments: Sequence[str], folder: Path) -> Finished:
         environment = {
             "PATH": "/usr/bin:/bin",
             "HOME": str(folder),
@@ -89,10 +102,7 @@ class PipAudit:
             "PIP_CONFIG_FILE": "/dev/null",
         }
         command = [str(self._python), "-I", *arguments]
-        try:
-            return run_tool(command, environment=environment, folder=folder, timeout_seconds=self._timeout_seconds)
-        except OSError:
-            return None
+        return run_tool(command, environment=environment, folder=folder, timeout_seconds=self._timeout_seconds)
 
 
 def _arguments(folder: Path, url: str) -> list[str]:

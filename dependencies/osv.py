@@ -186,9 +186,7 @@ def _read_extent(entry: dict[str, object]) -> Extent:
         problem = problem or trouble
     if not versions and not ranges and not problem:
         problem = "the advisory gives neither versions nor ranges"
-    return Extent(
-        canonicalize_name(name), tuple(dict.fromkeys(map(version_key, versions))), tuple(ranges), problem
-    )
+    return Extent(canonicalize_name(name), tuple(dict.fromkeys(map(version_key, versions))), tuple(ranges), problem)
 
 
 def _read_events(item: dict[str, object]) -> tuple[tuple[Bound, ...], str]:

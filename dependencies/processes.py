@@ -27,7 +27,7 @@ class Finished(NamedTuple):
 def run_tool(
     arguments: Sequence[str], *, environment: Mapping[str, str], folder: Path, timeout_seconds: float
 ) -> Finished:
-    """The tool's end and what it wrote, at most 64 MiB of each stream; everything that it started is killed with it.
+    """The tool's end and what it wrote, at most 64 MiB of each stream; if its time is up, its whole session is killed.
 
     Raises:
         OSError: it could not be started.

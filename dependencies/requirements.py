@@ -1,4 +1,4 @@
-"""Reads pinned and hashed requirements: a strict subset of requirements.txt, and nothing else of it.
+"""Reads pinned and hashed requirements: pylock.toml, or a strict subset of requirements.txt and nothing else of it.
 
 It must never pass text of the caller on to an installer: what is accepted is rendered anew from the parsed fields.
 What pip and uv would take beside pins (options, addresses, paths, other files) is refused by file and line, because
@@ -9,21 +9,16 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple, NoReturn
 
-from packaging.markers import InvalidMarker, Marker
-from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
-
 from ..errors import UsageError
+from .fields import FieldError, read_digest, read_extras, read_marker, read_name, read_version
 from .locks import make_lock
+from .pylock import is_pylock, read_pylock
 from .quoting import shown
 from .types import Lock, Pin
 
 MOST_BYTES = 4 * 1024 * 1024
 MOST_PINS = 5_000
 _LONGEST_REQUIREMENT = 2_000
-_LONGEST_VERSION = 128
-"""Longer ones are no versions; it also keeps the numbers in them below what int() refuses."""
-_DEEPEST_MARKER = 20
 
 _HINT = "give exact pins with hashes: make the file with `uv pip compile --generate-hashes FILE` or `pip-compile --generate-hashes FILE`"
 
@@ -33,7 +28,6 @@ _REQUIREMENT = re.compile(
     r"==(?!=)[ \t]*(?P<version>[A-Za-z0-9.!+_-]+)[ \t]*"
     r"(?:;(?P<marker>[A-Za-z0-9_.+!*<>=~()'\", \t-]+))?"
 )
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _HASH = re.compile(r"--hash=(?P<algorithm>[A-Za-z0-9_-]+):(?P<digest>[0-9A-Fa-f]+)")
 _COMMENT = re.compile(r"(?:^|[ \t])#.*$")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029]")
@@ -58,7 +52,7 @@ class _Line(NamedTuple):
 
 
 def parse_requirements(text: bytes, *, name: str) -> Lock:
-    """The lock that a pinned and hashed requirements text stands for.
+    """The lock that a pinned and hashed requirements text, or a pylock.toml, stands for.
 
     Args:
         text: the file's bytes; nothing but white space is the empty lock.
@@ -68,6 +62,8 @@ def parse_requirements(text: bytes, *, name: str) -> Lock:
         UsageError: with file and line, for everything that is not an exact pin with SHA-256 hashes.
     """
     source = _decode(text, name)
+    if is_pylock(source):
+        return read_pylock(source, name=name)
     pins: dict[str, Pin] = {}
     for line in _logical_lines(source, name):
         pin = _read_pin(line, name)
@@ -133,64 +129,32 @@ def _logical_lines(source: str, name: str) -> Iterator[_Line]:
 def _read_pin(line: _Line, name: str) -> Pin:
     requirement, _, options = line.text.partition(" --")
     requirement = requirement.strip()
-    if line.text.startswith("-") or len(requirement) > _LONGEST_REQUIREMENT:
-        _refuse(name, line.number, _what_is_wrong(line.text))
-    found = _REQUIREMENT.fullmatch(requirement)
-    if found is None:
-        _refuse(name, line.number, _what_is_wrong(requirement))
-    return Pin(
-        name=canonicalize_name(found["name"]),
-        version=_read_version(found["version"], line, name),
-        hashes=_read_hashes(f"--{options}" if options else "", line, name),
-        marker=_read_marker(found["marker"] or "", line, name),
-        extras=_read_extras(found["extras"] or "", line, name),
-    )
-
-
-def _read_version(version: str, line: _Line, name: str) -> str:
+    found = _REQUIREMENT.fullmatch(requirement) if len(requirement) <= _LONGEST_REQUIREMENT else None
+    if found is None or line.text.startswith("-"):
+        _refuse(name, line.number, _what_is_wrong(requirement or line.text))
+    extras = [extra.strip() for extra in (found["extras"] or "").split(",")]
     try:
-        if len(version) <= _LONGEST_VERSION:
-            Version(version)
-            return version
-    except InvalidVersion:
-        pass
-    _refuse(name, line.number, f"{shown(version)} is not a version (PEP 440)")
+        return Pin(
+            name=read_name(found["name"]),
+            version=read_version(found["version"]),
+            hashes=_read_hashes(f"--{options}" if options else ""),
+            marker=read_marker(found["marker"] or ""),
+            extras=read_extras(extras if extras != [""] else []),
+        )
+    except FieldError as error:
+        raise UsageError(f"{shown(name)}, line {line.number}: {error}", hint=_HINT) from error
 
 
-def _read_hashes(options: str, line: _Line, name: str) -> tuple[str, ...]:
+def _read_hashes(options: str) -> tuple[str, ...]:
     digests: set[str] = set()
     for option in options.split():
         found = _HASH.fullmatch(option)
         if found is None:
-            _refuse(name, line.number, f"option {shown(option)} is not taken")
-        if found["algorithm"] != "sha256" or len(found["digest"]) != 64:  # noqa: PLR2004 - because SHA-256 has 64 hex digits
-            _refuse(name, line.number, f"only sha256 hashes are taken: {shown(option)}")
-        digests.add("sha256:" + found["digest"].lower())
+            raise FieldError(f"option {shown(option)} is not taken")
+        digests.add(read_digest(found["algorithm"], found["digest"]))
     if not digests:
-        _refuse(name, line.number, "the pin has no hash")
+        raise FieldError("the pin has no hash")
     return tuple(sorted(digests))
-
-
-def _read_marker(marker: str, line: _Line, name: str) -> str:
-    text = marker.strip()
-    if not text:
-        return ""
-    # with one kind of quotes no value can hold a quote, which str() would render as the end of the value
-    if text.count("(") <= _DEEPEST_MARKER and not ("'" in text and '"' in text):
-        try:
-            return str(Marker(text))
-        except InvalidMarker:
-            pass
-    _refuse(name, line.number, f"{shown(text)} is not an environment marker (PEP 508) with one kind of quotes")
-
-
-def _read_extras(extras: str, line: _Line, name: str) -> tuple[str, ...]:
-    if not extras.strip():
-        return ()
-    names = [extra.strip() for extra in extras.split(",")]
-    if wrong := [extra for extra in names if not _NAME.fullmatch(extra)]:
-        _refuse(name, line.number, f"{shown(wrong[0])} is not the name of an extra")
-    return tuple(sorted({canonicalize_name(extra) for extra in names}))
 
 
 def _what_is_wrong(text: str) -> str:

@@ -1,18 +1,21 @@
-"""Reads advisory records from a file, one by one and bounded: .json, .jsonl, .jsonl.gz and .zip.
+"""Reads advisory records from a file, one by one and bounded: .json, .jsonl, .jsonl.gz, .zip, or a folder of files.
 
+A .zip holds OSV's own export (.json files), or the advisory database of the PyPA (.yaml files below `vulns/`).
 It must never unpack to disk, and never take half of a damaged file for the whole of it.
 """
 
 import gzip
+import os
 import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 import orjson
+import yaml
 
 from ..errors import UsageError
 from .quoting import shown
@@ -25,9 +28,21 @@ _LONGEST_RECORD = 8 * 1024 * 1024
 _LARGEST_JSON = 128 * 1024 * 1024
 """A .json file is read at once."""
 _MOST_MEMBERS = 500_000
-_HINT = "give OSV records: one .json, a .jsonl or .jsonl.gz with one record a line, or a .zip of .json files"
+_HINT = "give OSV records: a .json, a .jsonl or .jsonl.gz with one record a line, a .zip of .json or .yaml files, or their folder"
+_LOADER: type[yaml.BaseLoader] | type[yaml.CBaseLoader] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+"""Builds texts, lists and tables only; the one in C is not in every build of the library."""
+_NOTHING = frozenset({"", "null", "~"})
 
-_DAMAGE = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, struct.error, zlib.error, zipfile.BadZipFile)
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 """What gzip and zipfile raise for bytes that are not what they should be."""
 
 
@@ -35,13 +50,18 @@ class Unreadable:
     """Something in the place of a record that is not JSON."""
 
 
-def read_records(file: IO[bytes], *, name: str) -> Iterator[object]:
+def read_records(file: IO[bytes], *, name: str, kind: str = "") -> Iterator[object]:
     """Each record of the file as a JSON value, or `Unreadable` in its place.
+
+    Args:
+        file: the bytes.
+        name: how the file is called in messages.
+        kind: a name that ends like the kind of file it is; that of the file if empty.
 
     Raises:
         UsageError: the file as a whole is damaged, too large, or plays tricks; also after some records were given.
     """
-    reader = _reader_for(name)
+    reader = _reader_for(kind or name)
     try:
         yield from reader(file)
     except _DAMAGE as error:
@@ -66,6 +86,17 @@ def _parse(text: bytes) -> object:
         value: object = orjson.loads(text)
     except orjson.JSONDecodeError:
         return Unreadable()
+    return value
+
+
+def _parse_yaml(text: bytes) -> object:
+    try:
+        value: object = yaml.load(text, _LOADER)  # noqa: S506 - because this loader makes nothing but texts, lists and tables
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return Unreadable()
+    if isinstance(value, dict):
+        # without types, nothing is a text too
+        return {key: item for key, item in value.items() if not (isinstance(item, str) and item in _NOTHING)}
     return value
 
 
@@ -106,11 +137,11 @@ def _read_zip(file: IO[bytes]) -> Iterator[object]:
             left -= len(text)
             if len(text) > _LONGEST_RECORD or left < 0:
                 raise UsageError("the advisories are too large when unpacked", hint=_HINT)
-            yield _parse(text)
+            yield _parse(text) if member.filename.lower().endswith(".json") else _parse_yaml(text)
 
 
 def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The JSON files of an archive, after the whole table of contents was found harmless."""
+    """The records of an archive, after the whole table of contents was found harmless."""
     members = archive.infolist()
     if len(members) > _MOST_MEMBERS or sum(member.file_size for member in members) > MOST_BYTES:
         raise UsageError("the advisories are too large when unpacked", hint=_HINT)
@@ -119,7 +150,12 @@ def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
         if reason := _what_is_wrong(member, seen):
             raise UsageError(f"the archive holds {reason}: {shown(member.filename)}", hint=_HINT)
         seen.add(member.filename)
-    return [member for member in members if member.filename.lower().endswith(".json")]
+    return [member for member in members if _is_record(PurePosixPath(member.filename))]
+
+
+def _is_record(path: PurePosixPath) -> bool:
+    """Whether a file holds a record, by its name; a database has other YAML files beside its `vulns/`."""
+    return path.suffix.lower() == ".json" or (path.suffix == ".yaml" and "vulns" in path.parts[:-1])
 
 
 def _what_is_wrong(member: zipfile.ZipInfo, seen: set[str]) -> str:
@@ -136,3 +172,39 @@ def _what_is_wrong(member: zipfile.ZipInfo, seen: set[str]) -> str:
     if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         return "a file of an unusual compression"
     return ""
+
+
+def pack_folder(folder: Path, target: IO[bytes]) -> None:
+    """Writes the records of a folder as a .zip that depends on nothing but their names and bytes; links are not followed.
+
+    Raises:
+        UsageError: too much, or something that cannot be read.
+    """
+    left = MOST_SOURCE_BYTES
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for path in _files_of(folder):
+            name = path.relative_to(folder).as_posix()
+            try:
+                with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                    content = file.read(_LONGEST_RECORD + 1)
+            except OSError as error:
+                raise UsageError(f"cannot read {shown(name)}: {error.strerror}", hint=_HINT) from error
+            left -= len(content)
+            if len(content) > _LONGEST_RECORD or left < 0:
+                raise UsageError("the advisories are too large", hint=_HINT)
+            archive.writestr(zipfile.ZipInfo(name), content)
+
+
+def _files_of(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = (Path(place, name) for name in names)
+        found += (
+            path
+            for path in paths
+            if _is_record(PurePosixPath(path.relative_to(folder).as_posix())) and not path.is_symlink()
+        )
+        if len(found) > _MOST_MEMBERS:
+            raise UsageError("the folder holds too many files", hint=_HINT)
+    return sorted(found)

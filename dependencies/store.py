@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import sqlite3
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from ..errors import CustodyError, DependencyError, UsageError
 from .index import AdvisoryIndex, Built, build_index
 from .osv import Extent, Foreign, Quarantined, Record, is_version, read_record
 from .quoting import shown
-from .sources import MOST_SOURCE_BYTES, Unreadable, read_records
+from .sources import MOST_SOURCE_BYTES, Unreadable, pack_folder, read_records
 from .types import AdvisoryData, DataClass
 
 _KEPT = 3
@@ -66,7 +67,7 @@ class AdvisoryStore:
         self.folder = folder
 
     def import_file(self, path: Path, *, data_class: DataClass, now: datetime) -> AdvisoryData:
-        """Makes the OSV records of a file the data in use.
+        """Makes the OSV records of a file, or of a folder of files, the data in use.
 
         Raises:
             UsageError: no such file, a damaged or hostile one, or none that holds a usable PyPI record. Nothing changes.
@@ -74,12 +75,26 @@ class AdvisoryStore:
         """
         if data_class is DataClass.LIVE:
             raise UsageError("data from a file is never of class `live`", hint="import it as `imported`")
-        with _opened(path) as source, self._locked(), self._staging() as staging:
-            copy, sha256 = _copy(source, staging / "source")
-            try:
-                return self._install(copy, staging, path.name, sha256, data_class, now)
-            finally:
-                copy.close()
+        with _failing_as_ours(), self._gathered(path) as staging, (staging / "source").open("rb") as source:
+            sha256 = hashlib.file_digest(source, "sha256").hexdigest()
+            source.seek(0)
+            name = path.resolve().name
+            records = _records(source, name, kind=f"{name}.zip" if path.is_dir() else name)
+            return self._install(records, staging, name, sha256, data_class, now)
+
+    @contextmanager
+    def _gathered(self, path: Path) -> Iterator[Path]:
+        """A staging directory with our own copy in `source`: the bytes that are named are the bytes that are imported."""
+        if path.is_dir():
+            with self._locked(), self._staging() as staging:
+                with (staging / "source").open("wb") as target:
+                    pack_folder(path, target)
+                yield staging
+        else:
+            with _opened(path) as given, self._locked(), self._staging() as staging:
+                with (staging / "source").open("wb") as target:
+                    _copy(given, target)
+                yield staging
 
     def import_demo(self, *, now: datetime) -> AdvisoryData:
         """Makes the shipped demo records the data in use; refused where real data is.
@@ -104,8 +119,11 @@ class AdvisoryStore:
         opened = self.open()
         return opened.data if opened is not None else None
 
-    def open(self) -> OpenData | None:
+    def open(self, before: OpenData | None = None) -> OpenData | None:
         """The data in use, its index open and its digest checked; None without any.
+
+        Args:
+            before: what was opened last; given back if it is still in use, as it is read from memory.
 
         Raises:
             DependencyError: the data in use is not what was imported.
@@ -113,6 +131,8 @@ class AdvisoryStore:
         pointer = self._pointer()
         if pointer is None:
             return None
+        if before is not None and (before.data, before.index.sha256) == (pointer.data, pointer.index_sha256):
+            return before
         index = AdvisoryIndex(self._generations / pointer.generation / "index.sqlite", sha256=pointer.index_sha256)
         return OpenData(pointer.data, index, pointer.shrunk_from)
 
@@ -152,11 +172,17 @@ class AdvisoryStore:
             shutil.rmtree(staging, ignore_errors=True)
 
     def _install(
-        self, source: IO[bytes], staging: Path, name: str, sha256: str, data_class: DataClass, now: datetime
+        self,
+        records: Iterator[Record | Quarantined],
+        staging: Path,
+        name: str,
+        sha256: str,
+        data_class: DataClass,
+        now: datetime,
     ) -> AdvisoryData:
         built_in = staging / "generation"
         built_in.mkdir(mode=0o700)
-        built = build_index(built_in / "index.sqlite", _records(source, name))
+        built = build_index(built_in / "index.sqlite", records)
         if built.as_of is None or not _self_test(AdvisoryIndex(built_in / "index.sqlite", sha256=built.sha256)):
             raise UsageError(
                 f"{shown(name)} holds no usable advisory about a package of PyPI", hint="give records in the OSV format"
@@ -238,6 +264,18 @@ def _read_pointer(value: dict[str, object]) -> _Pointer:
 
 
 @contextmanager
+def _failing_as_ours() -> Iterator[None]:
+    """What the disk and SQLite complain of, as an error of ours."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise DependencyError(
+            f"the advisory store cannot be written: {reason}", hint="look at its disk and its owner"
+        ) from error
+
+
+@contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     hint = "give a file of OSV records: .json, .jsonl, .jsonl.gz or .zip"
     try:
@@ -245,32 +283,26 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise UsageError(f"cannot read {shown(str(path))}: {error.strerror}", hint=hint) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UsageError(f"not a file: {shown(str(path))}", hint=hint)
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UsageError(f"not a file: {shown(str(path))}", hint=hint)
         yield file
 
 
-def _copy(source: IO[bytes], path: Path) -> tuple[IO[bytes], str]:
-    """Our own copy, ready to be read, and its SHA-256: the bytes that are named are the bytes that are imported."""
-    digest = hashlib.sha256()
+def _copy(source: IO[bytes], target: IO[bytes]) -> None:
     left = MOST_SOURCE_BYTES
-    copy = path.open("w+b")
     while block := source.read(1024 * 1024):
         left -= len(block)
         if left < 0:
-            copy.close()
             raise UsageError(
                 "the file of advisories is too large", hint=f"at most {MOST_SOURCE_BYTES // 1024 // 1024} MiB are taken"
             )
-        digest.update(block)
-        copy.write(block)
-    copy.seek(0)
-    return copy, digest.hexdigest()
+        target.write(block)
 
 
-def _records(source: IO[bytes], name: str) -> Iterator[Record | Quarantined]:
-    for value in read_records(source, name=name):
+def _records(source: IO[bytes], name: str, *, kind: str) -> Iterator[Record | Quarantined]:
+    for value in read_records(source, name=name, kind=kind):
         record = Quarantined("", "not JSON") if isinstance(value, Unreadable) else read_record(value)
         if not isinstance(record, Foreign):
             yield record

@@ -45,7 +45,7 @@ class Lock:
     sha256: str
     """Of that text, hex."""
     source: str
-    """`none`, `requirements.txt`; later `pylock.toml` and others."""
+    """`none`, `requirements.txt`, `pylock.toml`; later others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ def approval_events(run_entries: Iterable[Entry]) -> list[ApprovalEvent]:
     return [event for entry in run_entries if (event := _folded(entry)) is not None]
 
 
-def _folded(entry: Entry) -> ApprovalEvent | None:
+def _folded(entry: Entry) -> ApprovalEvent | None:  # noqa: PLR0911 - one return for each kind
     index = entry.index
     match entry.event:
         case events.RunHeld(binding=binding, roles=roles, expires=expires):

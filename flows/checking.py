@@ -121,9 +121,9 @@ def _remedies(decision: Decision | Permitted, findings: Findings | None) -> list
             )
             remedies.append(upgrade)
     if isinstance(decision, Denied):
-        for item in decision.basis.items:
-            if item.result == "denied" and item.action in {"connect", "mountRead", "mountWrite"}:
-                remedies.append(
-                    f"do without {item.action} {item.resource}, or ask the security team for a rule that permits it"
-                )
+        remedies += [
+            f"do without {item.action} {item.resource}, or ask the security team for a rule that permits it"
+            for item in decision.basis.items
+            if item.result == "denied" and item.action in {"connect", "mountRead", "mountWrite"}
+        ]
     return remedies

@@ -69,17 +69,15 @@ def take_up(house: House, run: str) -> Passage | Result:
         )
     try:
         known = list(house.ledger.entries(run=run))
-        state = state_of(known)
-        if state is None:
-            raise UsageError(f"there is no run `{run}`", hint="`custody runs list` shows the runs")
-        if state in {RunState.SUBMITTED, RunState.HELD}:
+        if state_of(known) in {RunState.SUBMITTED, RunState.HELD}:
             return reload(house, run, known, ownership)
-        actor = known[0].actor
     except BaseException:
         ownership.release()
         raise
     ownership.release()
-    return pipeline.refuse_second(house, run, actor)
+    if not known:
+        raise UsageError(f"there is no run `{run}`", hint="`custody runs list` shows the runs")
+    return pipeline.refuse_second(house, run, known[0].actor)
 
 
 def continue_run(

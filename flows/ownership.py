@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+from ..errors import LedgerError
+
 __all__ = ["Ownership", "boot_id", "orphaned", "process_started"]
 
 
@@ -38,6 +40,11 @@ class Ownership:
                 descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
             except FileNotFoundError:
                 return None
+            except OSError as error:
+                hint = "check its owner, its free space, and whether it is mounted read-only"
+                raise LedgerError(
+                    f"`{path.parent}` cannot be written: {(error.strerror or '').lower()}", hint=hint
+                ) from error
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # the file may have been removed by its last owner between open and flock: then the lock means nothing

@@ -72,22 +72,21 @@ class Result:
     @property
     def exit_code(self) -> Exit:
         """The exit code of a command that ran it."""
-        match self.end:
-            case "executed" if self.outcome is not None:
-                return _OUTCOME_EXITS[self.outcome.outcome]
-            case "denied" | "refused":
-                return Exit.DENIED
-            case "held":
-                return Exit.NEEDS_APPROVAL
-            case "blocked":
-                return Exit.BLOCKED
-            case "cancelled" | "withdrawn" | "stopped":
-                return Exit.CANCELLED
-            case "expired":
-                return Exit.NEEDS_APPROVAL
-            case _:
-                return Exit.FAILURE
+        if self.end == "executed" and self.outcome is not None:
+            return _OUTCOME_EXITS[self.outcome.outcome]
+        return _END_EXITS.get(self.end, Exit.FAILURE)
 
+
+_END_EXITS = {
+    "denied": Exit.DENIED,
+    "refused": Exit.DENIED,
+    "held": Exit.NEEDS_APPROVAL,
+    "expired": Exit.NEEDS_APPROVAL,
+    "blocked": Exit.BLOCKED,
+    "cancelled": Exit.CANCELLED,
+    "withdrawn": Exit.CANCELLED,
+    "stopped": Exit.CANCELLED,
+}
 
 _OUTCOME_EXITS = {
     OutcomeClass.SUCCEEDED: Exit.DONE,

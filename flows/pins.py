@@ -36,6 +36,10 @@ def read_pin(source: str, *, home: Path) -> Pin:
             f"pin `{source}` cannot be read: {error.strerror}",
             hint="give the file that `custody verify --write-pin` wrote",
         ) from error
+    if b"\n\n\xe2\x80\x94 " not in content:  # C2SP signed-note: a text, an empty line, lines of signatures
+        raise UsageError(
+            f"pin `{source}` is no signed note", hint="give the file that `custody verify --write-pin` wrote"
+        )
     return Pin(source, content.decode("utf-8", "replace"), outside=not real.is_relative_to(home.resolve()))
 
 

@@ -96,7 +96,7 @@ def review_window(
     until: datetime,
     conductor: str = "direct",
     freshness: bool = True,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Callable[[str], None] | None = None,
 ) -> Reviewed:
     """Judge the entries of a window, render the page, and record that this was done.
 
@@ -105,13 +105,14 @@ def review_window(
         LedgerError: the ledger cannot be read or written.
     """
     check_window(since, until)
+    tell = progress or (lambda _: None)
     if freshness:
-        progress("freshness")
+        tell("freshness")
         record_freshness(house, principal.id, since=since, until=until)
-    progress("verify")
+    tell("verify")
     pins = _outside_pins(house)
     verification = verify_ledger(house.places.ledger, verifier_key=house.ledger.verifier_key, pins=pins)
-    progress("judge")
+    tell("judge")
     identity = new_id("review", until)
     window = Window(since, until, verification.size)
 
@@ -123,10 +124,10 @@ def review_window(
         organisation=house.settings.organisation,
         read_payload=house.ledger.read_payload,
     )
-    progress("render")
+    tell("render")
     rendered = render(review)
     folder = _store(house, identity, rendered)
-    progress("record")
+    tell("record")
     return Reviewed(
         review=review,
         folder=folder,

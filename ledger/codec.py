@@ -205,7 +205,8 @@ def _type_schema(hint: object) -> core_schema.CoreSchema:
 
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
-    path = ".".join(str(step) for step in first["loc"]) or "the whole"
+    path = ".".join(str(step) for step in first["loc"])[:100] or "the whole"
+    path = "".join(c if c.isprintable() else "?" for c in path)  # a key of a hostile leaf may be anything
     return f"`{path}`: {first['msg'][:1].lower()}{first['msg'][1:]}"
 
 
@@ -266,7 +267,7 @@ def _check_time(text: str, where: str) -> None:
     except ValueError:
         good = False
     if not good:
-        raise EvidenceError(f"{where}: `{text}` is not a time in UTC with microseconds", hint=_HINT)
+        raise EvidenceError(f"{where}: {text[:60]!r} is not a time in UTC with microseconds", hint=_HINT)
 
 
 _HEADER = SchemaValidator(

@@ -7,7 +7,7 @@ It must never create a database by opening one, and never weaken `synchronous=FU
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -63,7 +63,8 @@ def rows(connection: Connection, statement: str, parameters: Row = ()) -> Iterat
         while page := cursor.fetchmany(_PAGE):
             yield from page
     finally:
-        cursor.close()
+        with suppress(sqlite3.ProgrammingError):  # an error elsewhere may have closed the database before this was done
+            cursor.close()
 
 
 def require_schema(connection: Connection, database: Path) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import Connection, create_mock_engine
@@ -92,6 +93,7 @@ def check_integrity(connection: Connection, findings: Findings) -> None:
     findings.checks.append("SQLite's integrity check of the whole file")
 
 
+@cache
 def _expected_schema() -> dict[tuple[str, str], object]:
     statements: list[str] = []
 

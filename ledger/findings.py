@@ -8,6 +8,9 @@ from .types import Problem
 __all__ = ["Findings"]
 
 
+_LONGEST = 400
+
+
 class Findings:
     """Collects problems, sentences on what was checked and sentences on what was not."""
 
@@ -20,6 +23,7 @@ class Findings:
     def add(self, code: str, message: str, index: int | None = None) -> None:
         """One problem; of several with the same code the one with the lowest index is kept."""
         self._counts[code] = self._counts.get(code, 0) + 1
+        message = "".join(c if c.isprintable() else "?" for c in message)[:_LONGEST]  # it may quote a hostile database
         known = self._problems.get(code)
         if known is None or (index is not None and (known.index is None or index < known.index)):
             self._problems[code] = Problem(code, message, index)

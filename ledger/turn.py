@@ -18,8 +18,10 @@ from ..errors import LedgerError
 
 __all__ = ["taking_turn"]
 
-_FIRST_PAUSE = 0.0003
-_LONGEST_PAUSE = 0.004
+_FIRST_PAUSE = 0.0002
+_LONGEST_PAUSE_IN_QUEUE = 0.004
+_LONGEST_PAUSE_AT_TURN = 0.0005
+"""Only one process at a time waits there, and every pause of it is a pause of the log."""
 
 
 @contextmanager
@@ -30,8 +32,8 @@ def taking_turn(directory: Path, wait_seconds: float) -> Iterator[float]:
     try:
         queue = os.open(directory / "queue.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            _lock(queue, deadline, wait_seconds)
-            _lock(turn, deadline, wait_seconds)
+            _lock(queue, deadline, wait_seconds, _LONGEST_PAUSE_IN_QUEUE)
+            _lock(turn, deadline, wait_seconds, _LONGEST_PAUSE_AT_TURN)
         finally:
             os.close(queue)
         yield max(deadline - time.monotonic(), 0.0)
@@ -39,7 +41,7 @@ def taking_turn(directory: Path, wait_seconds: float) -> Iterator[float]:
         os.close(turn)
 
 
-def _lock(descriptor: int, deadline: float, wait_seconds: float) -> None:
+def _lock(descriptor: int, deadline: float, wait_seconds: float, longest_pause: float) -> None:
     pause = _FIRST_PAUSE
     while True:
         try:
@@ -51,6 +53,6 @@ def _lock(descriptor: int, deadline: float, wait_seconds: float) -> None:
                     hint="try again; if it stays, look for a custody process that hangs",
                 ) from error
             time.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
+            pause = min(pause * 1.5, longest_pause)
         else:
             return

@@ -53,6 +53,7 @@ class Walk:
         self._checkpoints: Iterator[Row] = rows(connection, "SELECT size, previous, note FROM checkpoint ORDER BY size")
         self._next_checkpoint = next(self._checkpoints, None)
         self._tree = _GrowingTree(connection, findings)
+        self._expected = 0
         self._agreed = 0
         self._pinned_to = 0
         self._newest_time: datetime | None = None
@@ -77,16 +78,19 @@ class Walk:
         self._at_size(0)
         for row in rows(self._connection, _ENTRIES):
             self._entry(row)
-            self._at_size(self.size)
+            self._at_size(self._expected)
             if progress is not None and (self.size % _PROGRESS_EVERY == 0 or self.size == total):
                 progress(self.size, int(str(total)))
         self._finish()
 
     def _entry(self, row: Row) -> None:
         index, leaf, event_id, *indexed = row
-        expected = self.size
+        expected = self._expected
         if index != expected:
             self._findings.add("entry-missing", f"entry {expected} is missing", expected)
+        if isinstance(index, int) and index >= expected:
+            expected = index
+            self._expected = index + 1
         if not isinstance(leaf, bytes):
             self._findings.add("leaf-unreadable", f"entry {expected} is not bytes", expected)
             leaf = str(leaf).encode("utf-8", "replace")
@@ -103,8 +107,7 @@ class Walk:
     def _compare_index(self, entry: Entry, index: object, event_id: object, indexed: Sequence[object]) -> None:
         if entry.event is None:
             self.unknown += 1
-        expected = project(entry)._replace(idx=index) if isinstance(index, int) else project(entry)
-        if event_id != entry.id or tuple(indexed) != tuple(expected):
+        if index != entry.index or event_id != entry.id or tuple(indexed) != tuple(project(entry)):
             self._findings.add(
                 "index-changed", f"what the index says of entry {entry.index} is not what the entry says", entry.index
             )
@@ -176,12 +179,14 @@ class Walk:
             return
         if before is not None and previous != before:
             self._findings.add("checkpoint-missing", f"a checkpoint before {size} is missing", before)
-        if checkpoint.root != self._tree.root():
-            self._findings.add(
-                "leaf-changed", f"entries {self._agreed} to {size - 1} are not those that were signed for", self._agreed
-            )
-        else:
+        if checkpoint.root == self._tree.root():
             self._agreed = checkpoint.size
+        elif not self._findings.has("checkpoint-mismatch"):  # all that follow must differ as well
+            self._findings.add(
+                "checkpoint-mismatch",
+                f"among entries {self._agreed} to {checkpoint.size - 1} are some that were not signed for",
+                self._agreed,
+            )
         self.checkpoint = checkpoint
 
     def _finish(self) -> None:
@@ -191,15 +196,15 @@ class Walk:
                 "truncated", f"a checkpoint of {size} entries is stored, but only {self.size} entries", self.size
             )
         for size in sorted(self._landmarks):
-            if size > self.size:
+            if size > self._expected:
                 label = self._landmarks[size][0].label
                 self._findings.add(
                     "truncated", f"{label} is of {size} entries, the ledger has only {self.size}", self.size
                 )
-        if self.checkpoint is None or self.checkpoint.size != self.size:
+        if self.checkpoint is None or self.checkpoint.size != self._expected:
             first = self.checkpoint.size if self.checkpoint is not None else 0
             self._findings.add(
-                "unsigned-tail", f"entries {first} to {self.size - 1} are covered by no checkpoint", first
+                "unsigned-tail", f"entries {first} to {self._expected - 1} are covered by no checkpoint", first
             )
         self._compare_head()
         self._tree.finish()

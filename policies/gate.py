@@ -25,6 +25,7 @@ from .loading import load
 from .policy_set import PolicySet
 from .rules import EVALUATION_ERROR, Effect, Rule
 from .settings_files import Lists
+from .tightening import State, tightened
 from .types import (
     Allowed,
     Approval,
@@ -37,7 +38,6 @@ from .types import (
     Exposure,
     Grant,
     History,
-    Limits,
     NeedsApproval,
     Permitted,
     PolicyProblem,
@@ -68,17 +68,6 @@ class _Facts:
     approvals: Sequence[Approval]
     lock_sha256: str | None
     now: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """What rules have left of a request so far."""
-
-    profile: Profile
-    limits: Limits
-    obligations: tuple[str, ...] = ()
-    redact: frozenset[str] = frozenset({"secrets"})
-    record: frozenset[str] = frozenset()
 
 
 class Gate:
@@ -179,11 +168,11 @@ class Gate:
         if profile is None or wrong:
             return self._undecidable("execute", request, decision, wrong)
         facts = _Facts(request, dependencies, code, history, approvals, lock_sha256, now)
-        state = _State(profile, request.limits)
+        state = State(profile, request.limits)
         for _ in range(_TURNS):
             bundle, exposure = self._bundle(facts, state)
             verdict = judge(self._engine, self._rules, bundle)
-            following = self._tightened(state, verdict)
+            following = tightened(state, verdict.fired, self.profiles)
             if following == state:
                 return self._decision(facts, state, verdict, inputs_of(bundle), exposure, decision)
             state = following
@@ -238,7 +227,7 @@ class Gate:
 
     # ---------------------------------------------------------------- one turn
 
-    def _bundle(self, facts: _Facts, state: _State) -> tuple[Bundle, Exposure]:
+    def _bundle(self, facts: _Facts, state: State) -> tuple[Bundle, Exposure]:
         request = facts.request
         exposure = exposure_of(
             hosts=request.hosts,
@@ -262,32 +251,10 @@ class Gate:
             asked.package(package, facts.dependencies, state.profile)
         return asked.bundle(), exposure
 
-    def _tightened(self, state: _State, verdict: Verdict) -> _State:
-        """The state after every obligation of the rules that fired; the same state if nothing changes."""
-        limits, profile, said = asdict(state.limits), state.profile, list(state.obligations)
-        redact, record = set(state.redact), set(state.record)
-        for rule in verdict.fired:
-            if rule.effect is not Effect.FORBID or not rule.obliges:
-                continue
-            redact.update(rule.redact)
-            record.update(rule.record)
-            target = self.profiles.get(rule.profile)
-            if target is not None and target != profile and _is_tighter(target, profile):
-                said.append(f"profile {profile.name} to {target.name} ({rule.id})")
-                profile = target
-            for limit, value in rule.clamps.items():
-                cap = getattr(state.profile.caps, limit) if value is None else value
-                if cap < limits[limit]:
-                    said.append(f"{limit} {limits[limit]} to {cap} ({rule.id})")
-                    limits[limit] = cap
-        if limits == asdict(state.limits) and profile == state.profile:
-            return state
-        return _State(profile, Limits(**limits), tuple(said), frozenset(redact), frozenset(record))
-
     # ---------------------------------------------------------------- from verdict to decision
 
     def _decision(
-        self, facts: _Facts, state: _State, verdict: Verdict, inputs: bytes, exposure: Exposure, decision: str
+        self, facts: _Facts, state: State, verdict: Verdict, inputs: bytes, exposure: Exposure, decision: str
     ) -> Decision:
         permits = [rule for rule in verdict.fired if rule.effect is Effect.PERMIT]
         redact = state.redact.union(*(rule.redact for rule in permits))
@@ -356,7 +323,7 @@ class Gate:
             binding=binding,
         )
 
-    def _binding(self, facts: _Facts, state: _State) -> str:
+    def _binding(self, facts: _Facts, state: State) -> str:
         """What an approval is bound to: the request, the lock, what would be granted, and the rules that it was judged by."""
         return digest_of(
             {
@@ -412,17 +379,6 @@ def _in_force(facts: _Facts, binding: str) -> list[str]:
         and approval.expires > facts.now
         and approval.approver not in {who.id, accountable}
     ]
-
-
-def _is_tighter(target: Profile, profile: Profile) -> bool:
-    """Whether changing to the target opens nothing that the profile keeps shut."""
-    opens = ("network", "shell", "demo", "live_output")
-    return (
-        set(target.layers) >= set(profile.layers)
-        and not any(getattr(target, name) and not getattr(profile, name) for name in opens)
-        and (target.strict or not profile.strict)
-        and all(getattr(target.caps, name) <= value for name, value in asdict(profile.caps).items())
-    )
 
 
 def _unusable(problems: Sequence[PolicyProblem]) -> PolicyError:

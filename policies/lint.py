@@ -45,7 +45,12 @@ def unfit(engine: Engine, profiles: Mapping[str, Profile]) -> list[PolicyProblem
         for answer in engine.answer(bundle.requests, bundle.entities):
             errors |= dict.fromkeys(answer.errors)
     return [
-        PolicyProblem(file="schema.cedarschema", line=0, rule="", text=f"does not fit this release: {error}")
+        PolicyProblem(
+            file="schema.cedarschema",
+            line=0,
+            rule="",
+            text=f"does not fit this release, or a rule fails on a plain request: {error}",
+        )
         for error in errors
     ]
 

@@ -6,10 +6,11 @@ It must never hold anything that was not read as a regular file of a known kind,
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from types import MappingProxyType
 from typing import Self
 
@@ -17,6 +18,8 @@ from ..errors import PolicyError
 
 __all__ = ["PolicySet"]
 
+_NAME = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}/){0,4}[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+"""No part begins with a dot: a stored set can be written to a folder, and must not leave it."""
 _SUFFIXES = (".cedar", ".cedarschema", ".toml")
 _TESTS = "tests"
 _TEST_SUFFIX = ".yaml"
@@ -41,6 +44,12 @@ class PolicySet:
                 "the policy set holds no rules",
                 hint="a policy folder has at least one file that ends in `.cedar`; `custody init` writes one",
             )
+        for name in files:
+            if not _NAME.fullmatch(name) or not _is_policy_file(PurePosixPath(name)):
+                raise PolicyError(
+                    f"`{_shown(name)}` is no name of a policy file",
+                    hint="names are plain ASCII words below the policy folder, with the endings of policy files",
+                )
         self._files = MappingProxyType(dict(sorted(files.items())))
         self._bytes = json.dumps(dict(self._files), sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
@@ -168,7 +177,7 @@ def _walk(root: Path, folder: Path, depth: int) -> Iterator[Path]:
             yield path
 
 
-def _is_policy_file(path: Path) -> bool:
+def _is_policy_file(path: PurePath) -> bool:
     in_tests = _TESTS in path.parts[:-1]
     return path.suffix == _TEST_SUFFIX if in_tests else path.suffix in _SUFFIXES
 
@@ -195,3 +204,7 @@ def _text(content: bytes, name: str) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise PolicyError(f"`{name}` is not UTF-8 text", hint="save it as UTF-8") from error
+
+
+def _shown(name: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in name[:80])

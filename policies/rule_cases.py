@@ -109,6 +109,8 @@ class CaseFile(BaseModel):
     code: _CodeFile = _CodeFile()
     input: _InputFile = _InputFile()
     packages: Annotated[tuple[_PackageFile, ...], Field(strict=False)] = ()
+    package_count: Annotated[int, Field(ge=0, le=2000)] = 0
+    """This many packages of different names, besides those that are listed."""
     covered: bool = True
     data_class: str = "imported"
     hosts: _NAMES = ()

@@ -19,6 +19,7 @@ from .types import (
     CodeFacts,
     Denied,
     DependencyFacts,
+    Grant,
     History,
     HostRequest,
     InputFile,
@@ -36,6 +37,7 @@ __all__ = ["run_rule_tests"]
 
 _WHEN = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _LOCK = hashlib.sha256(b"a lock").hexdigest()
+_RESULTS = {Allowed: "allowed", Permitted: "allowed", NeedsApproval: "needs_approval", Denied: "denied"}
 _RULE_OF = re.compile(r"\(([a-z0-9-]+)\)$")
 
 
@@ -80,9 +82,10 @@ def _decided(gate: Gate, given: CaseFile, read: ReadCases) -> Allowed | Permitte
             now=_WHEN,
             decision="test",
         )
-    request, code = _request(given, read), _code(given)
+    request, code = _request(gate, given, read), _code(given)
     if given.stage == "submit":
         packages = [(package.name, package.version) for package in given.packages]
+        packages += [(f"package-{number}", "1.0") for number in range(given.package_count)]
         return gate.submit(request, packages=packages, code=code, history=_history(given), now=_WHEN, decision="test")
 
     def decide(*approvals: Approval) -> Allowed | NeedsApproval | Denied:
@@ -111,13 +114,7 @@ def _decided(gate: Gate, given: CaseFile, read: ReadCases) -> Allowed | Permitte
 
 def _differences(given: CaseFile, came: Allowed | Permitted | NeedsApproval | Denied) -> Iterator[str]:
     """What came out otherwise than expected, one sentence each."""
-    match came:
-        case Allowed() | Permitted():
-            result = "allowed"
-        case NeedsApproval():
-            result = "needs_approval"
-        case Denied():
-            result = "denied"
+    result = _RESULTS[type(came)]
     if result != given.expect:
         yield f"expected {given.expect}, got {result}"
     basis = came.basis
@@ -129,15 +126,20 @@ def _differences(given: CaseFile, came: Allowed | Permitted | NeedsApproval | De
     if basis.errors:
         yield f"the engine reported: {'; '.join(basis.errors)}"
     if isinstance(came, Allowed | NeedsApproval):
-        left = asdict(came.grant.limits)
-        for limit, value in given.limits_left.items():
-            if left.get(limit) != value:
-                yield f"expected {limit} {value}, got {left.get(limit)}"
-        if given.profile_left and came.grant.profile != given.profile_left:
-            yield f"expected the profile {given.profile_left}, got {came.grant.profile}"
+        yield from _differences_of_grant(given, came.grant)
 
 
-def _request(given: CaseFile, read: ReadCases) -> RunRequest:
+def _differences_of_grant(given: CaseFile, grant: Grant) -> Iterator[str]:
+    left = asdict(grant.limits)
+    for limit, value in given.limits_left.items():
+        if left.get(limit) != value:
+            yield f"expected {limit} {value}, got {left.get(limit)}"
+    if given.profile_left and grant.profile != given.profile_left:
+        yield f"expected the profile {given.profile_left}, got {grant.profile}"
+
+
+def _request(gate: Gate, given: CaseFile, read: ReadCases) -> RunRequest:
+    profile = gate.profiles.get(given.profile)
     files = [InputFile(f"input-{number}", b"") for number in range(given.input.files)]
     if files and given.input.bytes:
         files[0] = InputFile("input-0", b" " * given.input.bytes)
@@ -150,7 +152,7 @@ def _request(given: CaseFile, read: ReadCases) -> RunRequest:
         files=tuple(files),
         hosts=tuple(HostRequest(name, int(port)) for name, _, port in (host.rpartition(":") for host in given.hosts)),
         mounts=tuple(MountRequest(mount.path, Access(mount.access), mount.target) for mount in given.mounts),
-        limits=replace(Limits(), **given.limits),
+        limits=replace(profile.defaults if profile else Limits(), **given.limits),
         profile=given.profile,
         ticket=given.ticket,
     )

@@ -99,8 +99,9 @@ def read_rules(policies: PolicySet, schema: Schema) -> ReadRules:
     """Every rule of the set in the order of files and lines."""
     rules: list[Rule] = []
     problems: list[PolicyProblem] = []
-    for file, text in policies.texts(".cedar").items():
+    for file, text in policies.files.items():
         problems += _hidden(file, text)
+    for file, text in policies.texts(".cedar").items():
         for source in split(file, text):
             found = _read(source, schema)
             problems += found.problems
@@ -219,14 +220,17 @@ def _structure_problems(policy: ParsedPolicy, file: str) -> Iterator[str]:
     for kind, id_ in entities_of(tree):
         if not id_.isascii() or not id_.isprintable():
             yield f"names a {kind} whose id is not plain ASCII"
-    conditions = tree.get("conditions")
+    yield from _condition_problems(policy)
+
+
+def _condition_problems(policy: ParsedPolicy) -> Iterator[str]:
+    """Obligations that the rule's own condition could never see fulfilled."""
+    nodes = list(_nodes(policy.tree.get("conditions")))
     role = policy.annotations.get("approval")
-    if role is not None and {"contains": {"left": _APPROVALS, "right": {"Value": role}}} not in list(
-        _nodes(conditions)
-    ):
+    if role is not None and {"contains": {"left": _APPROVALS, "right": {"Value": role}}} not in nodes:
         yield f'can never be lifted: add `unless {{ context.common.approvals.contains("{role}") }}`'
     for name in (note.removeprefix(_CLAMP) for note in policy.annotations if note.startswith(_CLAMP)):
-        if {".": {"left": _LIMITS, "attr": name}} not in list(_nodes(conditions)):
+        if {".": {"left": _LIMITS, "attr": name}} not in nodes:
             yield f"lowers {name} without looking at `context.limits.{name}`"
 
 

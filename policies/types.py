@@ -454,7 +454,7 @@ class Denied:
     @property
     def about_packages_only(self) -> bool:
         """Whether every deciding rule is about `install`: then the run is blocked (exit 5) rather than denied (exit 3)."""
-        refused = [item for item in self.basis.items if item.result != "allowed"]
+        refused = [item for item in self.basis.items if item.result == "denied"]
         return bool(refused) and not self.basis.errors and all(item.action == "install" for item in refused)
 
 

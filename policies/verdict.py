@@ -3,8 +3,9 @@
 Rules of this page:
 - One item that is not allowed makes the whole bundle not allowed.
 - Any error, anywhere in the bundle, denies.
-- It needs approval only if every item that is not allowed is held by nothing but rules that an approval lifts, and the engine, asked again as
-  if these approvals were there, allows everything. What could never be allowed is never put before a person.
+- An item needs approval if nothing but rules that an approval lifts keep it from being allowed, and the engine, asked again as if these
+  approvals were there, allows it. A bundle needs approval if that is so for every item that is not allowed: what could never be allowed is
+  never put before a person.
 """
 
 import json
@@ -47,30 +48,31 @@ def judge(engine: Engine, rules: Mapping[str, Rule], bundle: Bundle) -> Verdict:
     if not answers:
         errors = (*errors, "nothing was asked")
     fired = tuple(rules[name] for name in sorted({name for answer in answers for name in answer.rules}))
-    liftable = [_is_liftable(answer, rules) for answer in answers]
-    roles: tuple[str, ...] = ()
-    if (
-        not errors
-        and any(liftable)
-        and all(answer.allowed or lift for answer, lift in zip(answers, liftable, strict=True))
-    ):
-        wanted = {
-            rules[name].approval
-            for answer, lift in zip(answers, liftable, strict=True)
-            if lift
-            for name in answer.rules
-        }
-        if all(answer.allowed for answer in engine.answer(_as_if_approved(bundle.requests, wanted), bundle.entities)):
-            roles = tuple(sorted(wanted))
+    held = _held(engine, rules, bundle, answers) if not errors else frozenset[int]()
     items = tuple(
-        _decided(item, answer, held=bool(roles) and lift)
-        for item, answer, lift in zip(bundle.items, answers, liftable, strict=True)
+        _decided(item, answer, held=position in held)
+        for position, (item, answer) in enumerate(zip(bundle.items, answers, strict=True))
     )
-    if roles:
-        return Verdict(NEEDS_APPROVAL, items, fired, roles)
-    if not errors and all(answer.allowed for answer in answers):
-        return Verdict(ALLOWED, items, fired)
-    return Verdict(DENIED, items, fired, errors=errors)
+    results = {item.result for item in items}
+    if errors or DENIED in results:
+        return Verdict(DENIED, items, fired, errors=errors)
+    if NEEDS_APPROVAL in results:
+        roles = {rules[name].approval for position in held for name in answers[position].rules}
+        return Verdict(NEEDS_APPROVAL, items, fired, tuple(sorted(roles)))
+    return Verdict(ALLOWED, items, fired)
+
+
+def _held(engine: Engine, rules: Mapping[str, Rule], bundle: Bundle, answers: Sequence[Answer]) -> frozenset[int]:
+    """Positions of the items that the engine would allow if the approvals that their rules ask for were there."""
+    liftable = [position for position, answer in enumerate(answers) if _is_liftable(answer, rules)]
+    if not liftable:
+        return frozenset()
+    wanted = {rules[name].approval for position in liftable for name in answers[position].rules}
+    lifted = engine.answer(_as_if_approved(bundle.requests, wanted), bundle.entities)
+    # INVARIANT: with these approvals everything else must be as good as before, or they would not be what is missing
+    if any(before.allowed and not after.allowed for before, after in zip(answers, lifted, strict=True)):
+        return frozenset()
+    return frozenset(position for position in liftable if lifted[position].allowed)
 
 
 def reasons_of(verdict: Verdict, rules: Mapping[str, Rule]) -> tuple[Reason, ...]:

@@ -3,7 +3,7 @@
 It must never claim that something did not happen because nobody saw it: what was not observed is said beside it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import CustodyError
 from ..ledger.events import (
@@ -20,8 +20,8 @@ from ..ledger.events import (
     SyscallDenied,
 )
 from ..ledger.types import PayloadRef
-from .endings import end_in_words, severity_of_end
-from .stories import Seen, Story
+from .endings import end_in_words, limits_in_words, severity_of_end
+from .stories import Seen, Story, prying
 from .types import Attempt, Fate, Severity
 from .words import clip, count_of, duration, joined, number, shorten, size_of
 
@@ -32,21 +32,29 @@ ReadPayload = Callable[[PayloadRef], bytes]
 _EXCERPT_LINES = 6
 _EXCERPT_BYTES = 64 * 1024
 """More of a payload is not even decoded."""
-_OWN_REPORT = "as the program's own process reports"
-"""Said of what the jailed program could have kept from us or made up."""
+_OWN_REPORT = "its own report"
+"""Said of what the jailed program could have kept from us or made up; the page explains it."""
 
 
 def was_refused_something(story: Story) -> bool:
-    """Whether it was observed to try something that the jail refused."""
-    return bool(story.refused_egress or story.all(SyscallDenied))
+    """Whether it was observed to try something that the jail refuses, or to pry into secrets of the machine."""
+    return bool(story.refused_egress or story.all(SyscallDenied) or prying(story))
 
 
 def severity_of(story: Story) -> Severity:
     """The end's severity, raised where it was refused something that it never asked for."""
-    end = severity_of_end(story)
-    if story.executed and was_refused_something(story):
-        return max(end, Severity.HIGH, key=lambda severity: severity.rank)
-    return end
+    return max(severity_of_end(story), _severity_of_tries(story), key=lambda severity: severity.rank)
+
+
+def _severity_of_tries(story: Story) -> Severity:
+    if story.all(SyscallDenied) or prying(story):
+        return Severity.HIGH
+    refused = story.refused_egress
+    if not refused:
+        return Severity.NONE
+    submitted = story.submitted
+    named = {host.name for host in submitted.hosts} | set(submitted.facts.hosts) if submitted else set()
+    return Severity.MEDIUM if all(seen.event.host in named for seen in refused) else Severity.HIGH
 
 
 def attempt_of(story: Story, read_payload: ReadPayload | None) -> Attempt:
@@ -87,16 +95,22 @@ def key_entries(story: Story, most: int = 12) -> tuple[int, ...]:
 def _headline(story: Story) -> str:
     refused = story.refused_egress
     calls = story.all(SyscallDenied)
-    if story.executed and refused:
+    files = _distinct(seen.event.path for seen in prying(story))
+    if story.executed and (refused or files):
         hosts = _distinct(f"{seen.event.host}:{seen.event.port}" for seen in refused)
         reached = len(_distinct(s.event.host for s in story.all(EgressAttempted) if s.event.allowed))
-        target = clip(hosts[0], 80) if len(hosts) == 1 else count_of(len(hosts), "network destination")
-        return f"Tried to reach {target}; reached {count_of(reached, 'host') if reached else 'none'}"
+        to_reach = f"reach {_one_or_many(hosts, 'network destination')}; reached {count_of(reached, 'host') if reached else 'none'}"
+        to_open = f"open {_one_or_many(files, 'file of secrets', 'files of secrets')}"
+        return f"Tried to {' and to '.join([to_open] * bool(files) + [to_reach] * bool(hosts))}"
     if story.executed and calls:
         return f"Tried {joined([clip(name, 40) for name in _distinct(c.event.name for c in calls)[:3]])}; the filter stopped it"
     if story.fate is Fate.NOT_RUN:
         return f"{end_in_words(story)}; it never ran"
     return end_in_words(story)
+
+
+def _one_or_many(names: Sequence[str], one: str, many: str = "") -> str:
+    return clip(names[0], 80) if len(names) == 1 else count_of(len(names), one, many)
 
 
 def _reason(story: Story) -> str:
@@ -114,11 +128,12 @@ def _asked(story: Story) -> tuple[str, ...]:
         return ("not known: its request is older than the entries that were read",)
     hosts = [f"network: {host.name}:{host.port}" for host in submitted.hosts]
     mounts = [f"path: {mount.path} ({mount.access})" for mount in submitted.mounts]
-    asked = [*shorten(hosts), *shorten(mounts), *_asked_packages(story, submitted)]
-    if not hosts:
-        asked.append("no network")
-    if not mounts:
-        asked.append("no path of the machine")
+    packages = _asked_packages(story, submitted)
+    asked = [*shorten(hosts), *shorten(mounts), *packages]
+    wants = (("network", hosts), ("path of the machine", mounts), ("package", packages))
+    missing = [f"no {what}" for what, found in wants if not found]
+    if missing:
+        asked.append(joined(missing))
     limits = submitted.limits
     asked.append(
         f"{limits.wall_seconds} s, {limits.memory_mib} MiB, {count_of(limits.processes, 'process', 'processes')}"
@@ -130,12 +145,12 @@ def _asked_packages(story: Story, submitted: RunSubmitted) -> list[str]:
     resolved = story.last(DependenciesResolved)
     if resolved is None:
         count = submitted.requirement_count
-        return [f"{count_of(count, 'requirement')}, not resolved"] if count else ["no package"]
+        return [f"{count_of(count, 'requirement')}, not resolved"] if count else []
     event = resolved.event
     named = [f"{pin.name} {pin.version}" for pin in event.pins if pin.direct] or [
         f"{p.name} {p.version}" for p in event.pins
     ]
-    return [f"packages: {', '.join(shorten(named))}"] if named else ["no package"]
+    return [f"packages: {', '.join(shorten(named))}"] if named else []
 
 
 def _announced(submitted: RunSubmitted | None) -> tuple[str, ...]:
@@ -164,7 +179,8 @@ def _tried(story: Story) -> tuple[str, ...]:
         *shorten(_call(seen) for seen in story.all(SyscallDenied)),
     ]
     if end is not None:
-        tried += [f"use more than its limit on {clip(limit, 40)}" for limit in end.event.limits_hit]
+        if end.event.limits_hit:
+            tried.append(f"use more {limits_in_words(end.event)} than it was given")
         if end.event.overflow is not None:
             tried.append(
                 f"{number(end.event.observed_total)} observations in all; those beyond the cap are in a payload"

@@ -9,16 +9,17 @@ from datetime import UTC, datetime, timedelta
 from .endings import end_in_words
 from .stories import Known, Story
 from .types import Bar, Chart, Fate
-from .words import clip, count_of, stamp
+from .words import clip, count_of, span
 
 __all__ = ["chart_of"]
 
-MOST_RUN_BARS = 24
-"""More single runs are not legible side by side."""
+MOST_RUN_BARS = 16
+"""More single runs would not fit on the first printed page."""
 _MOST_TIME_BARS = 42
 _EPOCH = datetime(2001, 1, 1, tzinfo=UTC)
 """A Monday: weeks begin there."""
 _UNITS = (
+    ("10 seconds", timedelta(seconds=10), "%H:%M:%S"),
     ("minute", timedelta(minutes=1), "%H:%M"),
     ("hour", timedelta(hours=1), "%d %b %H:00"),
     ("day", timedelta(days=1), "%d %b"),
@@ -45,7 +46,7 @@ def _end_of(story: Story) -> datetime:
 
 
 def _by_run(ended: Sequence[Story]) -> Chart:
-    note = f"{count_of(len(ended), 'run')} in the order in which they ended, {stamp(_end_of(ended[0]))} to {stamp(_end_of(ended[-1]))}."
+    note = f"{count_of(len(ended), 'run')} in the order in which they ended, {span(_end_of(ended[0]), _end_of(ended[-1]))}."
     return Chart(unit="run", bars=tuple(_run_bar(story) for story in ended), usual=None, note=note)
 
 
@@ -73,9 +74,7 @@ def _by_time(known: Known, ended: Sequence[Story]) -> Chart:
         counts[int((_end_of(story) - start) / step)][story.fate] += 1
     bars = tuple(_time_bar(start + step * i, form, counted) for i, counted in enumerate(counts))
     usual = _usual(known.earlier, step)
-    scale = (
-        f"One bar is one {name}; {stamp(start)} to {stamp(start + step * slots)} is shown, nothing ended outside it."
-    )
+    scale = f"One bar is {name if name[0].isdigit() else 'one ' + name}; {span(start, start + step * slots)} is shown, nothing ended outside it."
     habit = (
         "Usual range: what 95 of 100 earlier bars stay below."
         if usual is not None

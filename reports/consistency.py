@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ..errors import CustodyError
-from .types import Fate, Review, Severity
+from .types import Claim, Fate, Review, Severity
 
 __all__ = ["check", "contradictions"]
 
@@ -82,7 +82,7 @@ def _references(review: Review) -> Iterator[str]:
 
 def references(review: Review) -> set[int]:
     """Every entry that something on the page refers to."""
-    claims = (
+    claims: tuple[Claim, ...] = (
         *review.decisions, *review.attempts, *review.refusals, *review.packages, *review.audits, *review.anomalies,
         *review.approvals, *review.runs, *review.limits,
     )  # fmt: skip

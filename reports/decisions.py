@@ -59,7 +59,7 @@ def _tampering(known: Known, verification: Verification) -> Iterator[DecisionNee
     yield DecisionNeeded(
         what="Find out who changed the ledger; rely on nothing here until that is explained",
         why=f"{count_of(len(problems), 'problem')} found: {named}",
-        who="security team, together with whoever administers the machine",
+        who="security team and machine owner",
         severity=Severity.CRITICAL,
         entries=tuple(sorted({p.index for p in problems if p.index in read and p.index is not None}))[:_MOST_ENTRIES],
         command="custody verify --pin FILE",
@@ -110,8 +110,8 @@ def _indices(
 def _anomalies(anomalies: Iterable[Anomaly]) -> Iterator[DecisionNeeded]:
     for anomaly in anomalies:
         yield DecisionNeeded(
-            what=f"{anomaly.title}: harmless or not?",
-            why=anomaly.next_step,
+            what=f"Find out why: {anomaly.title}",
+            why=clip(anomaly.observed, 160),
             who=anomaly.owner or anomaly.principal,
             severity=anomaly.severity,
             entries=anomaly.entries[:_MOST_ENTRIES],
@@ -165,10 +165,16 @@ def _packages(packages: Iterable[PackageRow]) -> Iterator[DecisionNeeded]:
             what=_package_question(row),
             why=f"{found}; {count_of(row.runs, 'run')} asked for it, {ran}",
             who=joined(row.principals),
-            severity=row.severity,
+            severity=row.severity if row.executed else _one_down(row.severity),
             entries=row.entries,
             anchor="packages",
         )
+
+
+def _one_down(severity: Severity) -> Severity:
+    """A package that was kept out is less urgent than one that ran."""
+    lower = {Severity.CRITICAL: Severity.HIGH, Severity.HIGH: Severity.MEDIUM, Severity.MEDIUM: Severity.LOW}
+    return lower.get(severity, severity)
 
 
 def _package_question(row: PackageRow) -> str:

@@ -5,10 +5,10 @@ It must never make an end sound better than its entry says.
 
 from ..ledger.events import LimitsRecord, RunFinished, RunSubmitted
 from .stories import Story
-from .types import Fate, Severity
+from .types import Severity
 from .words import clip, joined, size_of
 
-__all__ = ["end_in_words", "severity_of_end"]
+__all__ = ["end_in_words", "limits_in_words", "severity_of_end"]
 
 _NOT_RUN = {
     "denied": "Denied by policy",
@@ -42,12 +42,23 @@ _SEVERITY = {
 }
 
 
+_LIMITS = {"wall": "time", "cpu": "processor time"}
+"""Names of limits where the word of the ledger says little to a reader."""
+
+
+def limits_in_words(end: RunFinished) -> str:
+    """The limits that were met, `time and memory`."""
+    return joined([_LIMITS.get(limit, clip(limit, 40)) for limit in end.limits_hit])
+
+
 def severity_of_end(story: Story) -> Severity:
     """How bad the end alone is; what was tried on the way is judged elsewhere."""
     end = story.finished
     if end is None:
         return Severity.NONE
     word = (end.event.outcome or "unknown") if end.event.end == "executed" else end.event.end
+    if word == "failed" and end.event.limits_hit:
+        return Severity.MEDIUM
     return _SEVERITY.get(word, Severity.UNKNOWN)
 
 
@@ -68,16 +79,14 @@ def _open(story: Story) -> str:
     return "Started, no end recorded yet" if story.executed else "Submitted, no end recorded yet"
 
 
-def _executed(end: RunFinished, submitted: RunSubmitted | None) -> str:
+def _executed(end: RunFinished, submitted: RunSubmitted | None) -> str:  # noqa: PLR0911 - because it is a table: one phrase for each class
     limits = submitted.limits if submitted else None
     match end.outcome:
         case "succeeded":
-            return "Succeeded" + (f", and met its limit on {joined(end.limits_hit)}" if end.limits_hit else "")
+            return "Succeeded" + (f", at its limit on {limits_in_words(end)}" if end.limits_hit else "")
         case "failed":
-            return (
-                "Failed by itself"
-                + _how(end)
-                + (f"; met its limit on {joined(end.limits_hit)}" if end.limits_hit else "")
+            return (f"Failed at its limit on {limits_in_words(end)}" if end.limits_hit else "Failed by itself") + _how(
+                end
             )
         case "timed_out":
             return f"Stopped at its time limit{_limit(limits, 'wall')}"
@@ -111,8 +120,3 @@ def _limit(limits: LimitsRecord | None, which: str) -> str:
         "output": size_of(limits.output_kib * 1024),
     }
     return f" of {value[which]}"
-
-
-def needs_a_look(story: Story) -> bool:
-    """Whether the run failed, did not run, or was refused something while it ran."""
-    return story.fate in {Fate.FAILED, Fate.NOT_RUN} or bool(story.refused_egress)

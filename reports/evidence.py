@@ -48,7 +48,7 @@ def _row(entry: Entry) -> EvidenceRow:
     )
 
 
-def _says(event: Event | None) -> str:  # noqa: PLR0911 - because it is a table: one short answer for each kind
+def _says(event: Event | None) -> str:  # noqa: C901, PLR0911, PLR0912 - because it is a table: one short answer for each kind
     match event:
         case None:
             return "of a kind that this release does not know"

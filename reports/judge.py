@@ -20,6 +20,7 @@ from .stories import Known, Seen, Story, known_at
 from .types import (
     Approval,
     Attempt,
+    Claim,
     CompletedReview,
     DetectorNote,
     Fate,
@@ -58,7 +59,7 @@ def judge(
     known = known_at(entries, window)
     judged = known.judged
     packages, audits = packages_of(known, judged), audits_of(known, judged)
-    anomalies = detect(records_of(known.stories), window)
+    anomalies = detect(records_of(known))
     decisions = decisions_of(
         known, judged=judged, verification=verification, packages=packages, audits=audits, anomalies=anomalies
     )
@@ -68,7 +69,17 @@ def judge(
     attempts = _attempts(judged, read_payload)
     refusals, approvals, runs = _refusals(known), _approvals(known), tuple(_run_row(story) for story in judged)
     limits = limits_of(known, judged=judged, verification=verification, packages=packages, audits=audits)
-    claims = (*decisions, *attempts, *refusals, *packages, *audits, *anomalies, *approvals, *runs, *limits)
+    claims: tuple[Claim, ...] = (
+        *decisions,
+        *attempts,
+        *refusals,
+        *packages,
+        *audits,
+        *anomalies,
+        *approvals,
+        *runs,
+        *limits,
+    )
     referred = frozenset(index for claim in claims for index in claim.entries)
     return Review(
         id=clip(review, 80),

@@ -43,7 +43,7 @@ def limits_of(
         *_beyond_caps(judged),
         *_freshness(packages),
         *_cold_start(known, judged),
-        *_clock(known.inside),
+        *_clock(known),
         Limit(text="Programs that agents run without custody are invisible to it."),
     )
 
@@ -161,8 +161,13 @@ def _cold_start(known: Known, judged: Iterable[Story]) -> Iterator[Limit]:
         )
 
 
-def _clock(inside: Sequence[Entry]) -> Iterator[Limit]:
-    back = [after.index for before, after in pairwise(inside) if before.time - after.time > _CLOCK_SLACK]
+def _clock(known: Known) -> Iterator[Limit]:
+    if known.later:
+        count = len(known.later)
+        yield Limit(
+            text=f"{count_of(count, 'entry', 'entries')} below the tree size {'carries a time' if count == 1 else 'carry times'} after the end of this window; they belong to later reviews."
+        )
+    back = [after.index for before, after in pairwise(known.inside) if before.time - after.time > _CLOCK_SLACK]
     if back:
         yield Limit(
             text=f"The clock went backwards {count_of(len(back), 'time')} between entries; the order of the ledger stands, the times near them may be wrong.",

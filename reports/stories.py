@@ -22,9 +22,23 @@ from ..ledger.events import (
 from ..ledger.types import Entry
 from .types import Fate, Window
 
-__all__ = ["Known", "Seen", "Story", "known_at"]
+__all__ = ["Known", "Seen", "Story", "known_at", "prying"]
 
 _E = TypeVar("_E", bound=Event)
+
+_SECRET_PLACES = (
+    "/etc/shadow",
+    "/etc/gshadow",
+    "/etc/sudoers",
+    "/etc/ssh/",
+    "/root/",
+    "/home/",
+    "/proc/1/",
+    "/var/run/secrets/",
+    "/run/secrets/",
+)
+_SECRET_PARTS = ("/.ssh/", "/.aws/", "/.kube/", "/.gnupg/", "/.netrc", "/.docker/config.json", "/.custody/")
+"""Where machines keep secrets: no program of an agent has business there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +153,9 @@ class Known:
     """Every entry before the end of the window, by index."""
     inside: Sequence[Entry]
     """Those in the window."""
+    inside_indices: frozenset[int]
+    later: Sequence[Entry]
+    """Entries below the tree size whose times lie beyond the window: they belong to later ones."""
     stories: Sequence[Story]
     """Every run that is known, by its first entry."""
 
@@ -150,19 +167,36 @@ class Known:
     @property
     def earlier(self) -> list[Story]:
         """Runs that ended before the window: what baselines are made of."""
-        return [s for s in self.stories if s.finished is not None and s.finished.entry.time < self.window.since]
+        return [story for story in self.stories if not self._belongs(story)]
 
     def _belongs(self, story: Story) -> bool:
         end = story.finished
-        return end is None or end.entry.time >= self.window.since
+        return end is None or end.entry.index in self.inside_indices
+
+
+def prying(story: Story) -> list[Seen[FileObserved]]:
+    """Files of secrets that it was observed to ask for; whether it got them is another question."""
+    return [
+        seen
+        for seen in story.all(FileObserved)
+        if seen.event.path.startswith(_SECRET_PLACES) or any(part in seen.event.path for part in _SECRET_PARTS)
+    ]
 
 
 def known_at(entries: Iterable[Entry], window: Window) -> Known:
     """Sort, cut off at the window's end, and fold into stories."""
-    known = sorted((e for e in entries if e.index < window.size and e.time < window.until), key=lambda e: e.index)
+    stored = sorted((entry for entry in entries if entry.index < window.size), key=lambda entry: entry.index)
+    known = [entry for entry in stored if entry.time < window.until]
+    later = [entry for entry in stored if entry.time >= window.until]
     stories: dict[str, Story] = {}
     for entry in known:
         if entry.run is not None:
             stories.setdefault(entry.run, Story(entry.run)).entries.append(entry)
-    inside = [entry for entry in known if entry.time >= window.since]
-    return Known(window, known, inside, list(stories.values()))
+    inside = _inside(known, window)
+    return Known(window, known, inside, frozenset(e.index for e in inside), later, list(stories.values()))
+
+
+def _inside(known: Sequence[Entry], window: Window) -> list[Entry]:
+    """Entries of the window; one that was written during it with an older time counts, or no review would ever see it."""
+    first = next((entry.index for entry in known if entry.time >= window.since), None)
+    return [] if first is None else [entry for entry in known if entry.index >= first]

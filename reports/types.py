@@ -6,6 +6,7 @@ Text in here came from programs and people: it is hostile until a template has e
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
 __all__ = ["Anomaly", "CompletedReview", "Rendered", "Review", "Severity", "Window"]
 
@@ -236,7 +237,7 @@ class Chart:
     """The runs that ended in the window, in order of their ends."""
 
     unit: str
-    """`run`, `minute`, `hour`, `day` or `week`: what one bar stands for."""
+    """`run`, `10 seconds`, `minute`, `hour`, `day` or `week`: what one bar stands for."""
     bars: tuple[Bar, ...]
     usual: int | None
     """Failed and not run in one bar that earlier time stays below (95 of 100); None without enough history."""
@@ -303,6 +304,14 @@ class EvidenceRow:
     run: str
     says: str
     leaf_hash: str
+
+
+class Claim(Protocol):
+    """Anything on the page that entries prove."""
+
+    @property
+    def entries(self) -> tuple[int, ...]:
+        """The entries that prove it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

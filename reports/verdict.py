@@ -70,10 +70,9 @@ def _waiting(decisions: Sequence[DecisionNeeded]) -> str:
     verb = "decision is" if count == 1 else "decisions are"
     shared = sum(decision.severity is worst for decision in decisions)
     word = "of unknown weight" if worst is Severity.UNKNOWN else worst.value
-    if shared == count:
-        tail = word if count == 1 else f"all {word}"
-    else:
-        tail = f"{word_of(shared)} of them {word}"
+    if count == 1:
+        return f"One {verb} waiting, {word}"
+    tail = f"all {word}" if shared == count else f"{word_of(shared)} of them {word}"
     return f"{word_of(count).capitalize()} {verb} waiting, {tail}"
 
 
@@ -101,13 +100,13 @@ def _network(judged: Sequence[Story]) -> list[str]:
         return []
     attempts = sum(seen.event.count for story in refused for seen in story.refused_egress)
     return [
-        f"{count_of(len(refused), 'program')} tried to reach the network without a right to: {count_of(attempts, 'attempt')} refused."
+        f"{count_of(len(refused), 'program')} tried to reach a network that was not granted: {count_of(attempts, 'attempt')}, all refused."
     ]
 
 
 def _vulnerable(packages: Sequence[PackageRow], *, demo: bool) -> list[str]:
     bad = [row for row in packages if row.state == "vulnerable"]
-    caveat = " by demonstration data, which is not a real audit" if demo else ""
+    caveat = " (by demonstration data)" if demo else ""
     if not bad:
         return []
     used = sum(row.executed > 0 for row in bad)
@@ -117,7 +116,7 @@ def _vulnerable(packages: Sequence[PackageRow], *, demo: bool) -> list[str]:
         else "no run was executed with one"
     )
     return [
-        f"{count_of(len(bad), 'package version')} known to be vulnerable{caveat} {'was' if len(bad) == 1 else 'were'} asked for; {reach}."
+        f"{count_of(len(bad), 'vulnerable package version')}{caveat} {'was' if len(bad) == 1 else 'were'} asked for; {reach}."
     ]
 
 
@@ -160,12 +159,14 @@ def _refused_though(judged: Sequence[Story]) -> str:
 def _ends(judged: Sequence[Story], fate: Fate) -> str:
     words = Counter(_word(story) for story in judged if story.fate is fate)
     return ", ".join(
-        f"{number(count)} {word}" for word, count in sorted(words.items(), key=lambda item: (-item[1], item[0]))[:3]
+        f"{number(count)} {word}" for word, count in sorted(words.items(), key=lambda item: (-item[1], item[0]))[:2]
     )
 
 
 def _word(story: Story) -> str:
     end = story.finished
+    if end and end.event.outcome == "failed" and end.event.limits_hit:
+        return "at a limit"
     word = (end.event.outcome or "unknown") if end and end.event.end == "executed" else end.event.end if end else "open"
     return {
         "failed": "by itself", "timed_out": "out of time", "killed_memory": "out of memory", "killed_cpu": "out of processor time",

@@ -7,13 +7,22 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .types import Bar, Chart, Review
+from .types import Bar, Chart, DecisionNeeded, Review
 from .words import duration, number, stamp
 
 __all__ = ["Caps", "view_of"]
 
-_FIRST_DECISIONS = 6
-"""More would push the seal off the first printed page."""
+_PAGE_MM = 264
+"""Height that an A4 sheet has between the margins of the style sheet, with a little left over."""
+_FIXED_MM = 130
+"""Head, verdict's frame, figures, three headings, seal."""
+_LINE_MM = 3.9
+_BANNER_MM = 15
+_RUN_BAR_MM = 3.3
+_TIME_CHART_MM = 38
+_PROBLEM_MM = 4.2
+_PROBLEMS = 4
+"""Problems of the ledger that the seal lists; the rest is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +31,7 @@ class Caps:
 
     cards: int = 500
     """Full cards of attempts, and of anomalies."""
-    rows: int = 2000
+    rows: int = 1000
     """Rows of each table."""
 
 
@@ -34,9 +43,10 @@ def view_of(review: Review, caps: Caps) -> View:
     evidence = review.evidence[: caps.rows]
     return {
         "linked": {row.index: True for row in evidence},
-        "first_decisions": min(_FIRST_DECISIONS, len(review.decisions)),
+        "first_decisions": _that_fit(review),
         "period": f"{stamp(review.window.since)} to {stamp(review.window.until)}",
         "entries": sum(kind.entries for kind in review.kinds),
+        "problems": _PROBLEMS,
         "cards": caps.cards,
         "rows": caps.rows,
         "with_findings": [i for i, row in enumerate(review.packages) if row.state != "clean"],
@@ -45,6 +55,29 @@ def view_of(review: Review, caps: Caps) -> View:
         "chart": _by_run(review.chart) if review.chart.unit == "run" else _by_time(review.chart),
         "badge": _badge(review),
     }
+
+
+def _that_fit(review: Review) -> int:
+    """How many decisions leave room for chart and seal on the first printed page; one at least."""
+    chart = len(review.chart.bars) * _RUN_BAR_MM if review.chart.unit == "run" else _TIME_CHART_MM
+    left = _PAGE_MM - _FIXED_MM - chart - _lines(review.verdict, 118) * _LINE_MM - _BANNER_MM * review.not_a_real_audit
+    problems = min(_PROBLEMS + 1, len(review.seal.problems))
+    left -= (problems + 2) * _PROBLEM_MM * bool(problems)
+    for fits, decision in enumerate(review.decisions):
+        left -= _height(decision)
+        if left < 0:
+            return max(1, fits)
+    return len(review.decisions)
+
+
+def _height(decision: DecisionNeeded) -> float:
+    text = _lines(decision.what, 60) + _lines(decision.why, 70) + 1.2 * bool(decision.command)
+    who = _lines(decision.who, 17) + 2 * bool(decision.by)
+    return (max(text, who, 2) + 0.4) * _LINE_MM
+
+
+def _lines(text: str, width: int) -> int:
+    return -(-len(text) // width)
 
 
 def _badge(review: Review) -> View:

@@ -7,7 +7,19 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-__all__ = ["clip", "count_of", "duration", "joined", "number", "shorten", "size_of", "stamp", "visible"]
+__all__ = [
+    "clip",
+    "count_of",
+    "duration",
+    "joined",
+    "number",
+    "shorten",
+    "size_of",
+    "span",
+    "stamp",
+    "visible",
+    "word_of",
+]
 
 _LONGEST = 300
 """Characters of one text; what is longer says how much was left out."""
@@ -30,9 +42,9 @@ def visible(text: str) -> str:
 
 def _written_out(match: re.Match[str]) -> str:
     code = ord(match.group())
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "\u2421" if code == 0x7F else f"[U+{code:04X}]"
+    if code < ord(" "):
+        return chr(ord("\u2400") + code)
+    return "\u2421" if code == ord("\x7f") else f"[U+{code:04X}]"
 
 
 def clip(text: str, longest: int = _LONGEST) -> str:
@@ -74,6 +86,13 @@ def joined(texts: Sequence[str]) -> str:
 def stamp(time: datetime) -> str:
     """`2026-11-19 02:14 UTC`; every time in the ledger is UTC."""
     return f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def span(since: datetime, until: datetime) -> str:
+    """Two times with as much of each as a reader needs."""
+    if since.date() == until.date():
+        return f"{since:%Y-%m-%d}, {since:%H:%M:%S} to {until:%H:%M:%S} UTC"
+    return f"{stamp(since)} to {stamp(until)}"
 
 
 def duration(milliseconds: int) -> str:

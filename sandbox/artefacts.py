@@ -27,7 +27,7 @@ _CHUNK = 1 << 20
 class Caps(NamedTuple):
     """How much is taken."""
 
-    count: int
+    files: int
     size: int
     """Bytes of all files together."""
 
@@ -56,7 +56,12 @@ def collect(directory: int, caps: Caps, redactor: Redactor | None) -> Collected:
 
 def shown(name: str) -> str:
     """A hostile name as printable ASCII."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").encode("unicode_escape").decode("ascii")[:_NAME]
+    return (
+        name.encode("utf-8", "surrogateescape")
+        .decode("utf-8", "backslashreplace")
+        .encode("unicode_escape")
+        .decode("ascii")[:_NAME]
+    )
 
 
 class _Walk:
@@ -112,8 +117,8 @@ class _Walk:
                 self.collected.refuse(path, _kind(found.st_mode))
             elif found.st_nlink != 1:
                 self.collected.refuse(path, f"has {found.st_nlink} names")
-            elif len(self.collected.artefacts) >= self._caps.count:
-                self.collected.refuse(path, f"more than {self._caps.count} artefacts")
+            elif len(self.collected.artefacts) >= self._caps.files:
+                self.collected.refuse(path, f"more than {self._caps.files} artefacts")
             elif found.st_size > self._left:
                 self.collected.refuse(path, f"{found.st_size} bytes are more than what is left of {self._caps.size}")
             else:
@@ -129,7 +134,9 @@ class _Walk:
         if self._redactor is not None and b"\0" not in content[:8192]:
             redacted = self._redactor.redact(content)
             content, hits = redacted.content, redacted.count
-        self.collected.artefacts.append(Artefact(name=path, sha256=digest, bytes=size, content=content, redactions=hits))
+        self.collected.artefacts.append(
+            Artefact(name=path, sha256=digest, bytes=size, content=content, redactions=hits)
+        )
 
 
 def _read(file: int, size: int) -> bytes:

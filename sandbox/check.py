@@ -14,6 +14,7 @@ LANGUAGES = ("python",)
 _CODE_BYTES = 1024 * 1024
 _NAME_BYTES = 200
 _ARGUMENT_BYTES = 64 * 1024
+_READ_BY_ALL = 0o005
 _MIB = 1024 * 1024
 _NEVER_MOUNTED = ("/", "/boot", "/dev", "/etc", "/home", "/proc", "/root", "/run", "/srv", "/sys", "/tmp", "/var")  # noqa: S108 - names to refuse
 _NEVER_BELOW = ("/dev", "/proc", "/run", "/sys")
@@ -27,15 +28,30 @@ def check_job(job: Job, grant: Grant, seccomp: Path) -> None:
         raise SandboxError("the jail has no network yet: hosts cannot be granted", hint="ask without hosts")
     _check_limits(grant)
     if job.language not in LANGUAGES:
-        raise UsageError(f"the language `{_show(job.language)}` is not known to the jail", hint=f"known: {', '.join(LANGUAGES)}")
+        raise UsageError(
+            f"the language `{_show(job.language)}` is not known to the jail", hint=f"known: {', '.join(LANGUAGES)}"
+        )
     if not (seccomp / f"{grant.seccomp}.kafel").is_file() or not grant.seccomp.isalnum():
-        raise SandboxError(f"there is no system-call filter `{_show(grant.seccomp)}`", hint="name one of the files in sandbox/seccomp")
+        raise SandboxError(
+            f"there is no system-call filter `{_show(grant.seccomp)}`", hint="name one of the files in sandbox/seccomp"
+        )
     _check_code(job)
     _check_files(job, grant)
     _check_arguments(job)
-    if job.environment is not None and not job.environment.is_dir():
-        raise SandboxError(f"the environment is not a directory: `{job.environment}`", hint="build it again")
+    _check_environment(job.environment)
     _check_mounts(grant)
+
+
+def _check_environment(environment: Path | None) -> None:
+    if environment is None:
+        return
+    if not environment.is_dir():
+        raise SandboxError(f"the environment is not a directory: `{environment}`", hint="build it again")
+    if os.geteuid() == 0 and stat.S_IMODE(environment.stat().st_mode) & _READ_BY_ALL != _READ_BY_ALL:
+        raise SandboxError(
+            f"the environment cannot be read by the jail's own uid: `{environment}`",
+            hint="give it the mode 0755; the directories above it do not matter",
+        )
 
 
 def _check_limits(grant: Grant) -> None:
@@ -47,11 +63,16 @@ def _check_limits(grant: Grant) -> None:
 
 def _check_code(job: Job) -> None:
     if len(job.code) > _CODE_BYTES:
-        raise UsageError(f"the program has {len(job.code)} bytes, more than {_CODE_BYTES}", hint="pass data as input files")
+        raise UsageError(
+            f"the program has {len(job.code)} bytes, more than {_CODE_BYTES}", hint="pass data as input files"
+        )
     if b"\0" in job.code:
         raise UsageError("the program holds NUL bytes", hint="give source text")
     if (reason := _bad_name(job.file_name)) or "/" in job.file_name:
-        raise UsageError(f"the program's name `{_show(job.file_name)}` cannot be used: {reason or 'it names a directory'}", hint="give a plain file name")
+        raise UsageError(
+            f"the program's name `{_show(job.file_name)}` cannot be used: {reason or 'it names a directory'}",
+            hint="give a plain file name",
+        )
 
 
 def _check_files(job: Job, grant: Grant) -> None:
@@ -62,15 +83,25 @@ def _check_files(job: Job, grant: Grant) -> None:
         if not reason and (name in taken or taken & parents):
             reason = "it is used twice"
         if reason:
-            raise UsageError(f"the input file `{_show(name)}` cannot be used: {reason}", hint="names are relative, with `/`, and each is given once")
+            raise UsageError(
+                f"the input file `{_show(name)}` cannot be used: {reason}",
+                hint="names are relative, with `/`, and each is given once",
+            )
         taken.add(name)
         if any(name in {str(parent) for parent in Path(other).parents} for other in taken):
-            raise UsageError(f"the input file `{_show(name)}` cannot be used: it is also a directory", hint="give it another name")
+            raise UsageError(
+                f"the input file `{_show(name)}` cannot be used: it is also a directory", hint="give it another name"
+            )
     size = len(job.code) + sum(len(content) for _, content in job.files)
     if size > grant.limits.disk_mib * _MIB:
-        raise UsageError(f"the input has {size} bytes, more than the workspace of {grant.limits.disk_mib} MiB", hint="ask for a higher limit `disk_mib`")
+        raise UsageError(
+            f"the input has {size} bytes, more than the workspace of {grant.limits.disk_mib} MiB",
+            hint="ask for a higher limit `disk_mib`",
+        )
     if len(job.files) + 2 > grant.limits.files:
-        raise UsageError(f"the input has {len(job.files)} files, more than the limit `files`", hint="ask for a higher limit")
+        raise UsageError(
+            f"the input has {len(job.files)} files, more than the limit `files`", hint="ask for a higher limit"
+        )
 
 
 def _check_arguments(job: Job) -> None:
@@ -102,7 +133,9 @@ def _check_mounts(grant: Grant) -> None:
         elif _bad_name(mount.target) or "/" in mount.target or targets.count(mount.target) > 1:
             reason = f"its target `{_show(mount.target)}` cannot be used"
         if reason:
-            raise SandboxError(f"the mount `{_show(mount.path)}` cannot be used: {reason}", hint="ask for the path itself, resolved")
+            raise SandboxError(
+                f"the mount `{_show(mount.path)}` cannot be used: {reason}", hint="ask for the path itself, resolved"
+            )
 
 
 def _bad_name(name: str) -> str:

@@ -17,7 +17,7 @@ from .watch import Stopped, Watched
 
 __all__ = ["Ending", "Evidence", "classify"]
 
-_TROUBLE = re.compile(r"^\[[EF]\]\[[^\]]*\](?:\[\d+\])? (.*)$", re.MULTILINE)
+_TROUBLE = re.compile(r"^\[[WEF]\]\[[^\]]*\](?:\[\d+\])? (.*)$", re.MULTILINE)
 _CPU_SLACK = 0.9
 _EXCERPT = 300
 
@@ -68,7 +68,10 @@ def _conclude(evidence: Evidence) -> tuple[OutcomeClass, str]:
     if not watched.started:
         return OutcomeClass.INFRASTRUCTURE_ERROR, _trouble(watched, "the jail did not start")
     if evidence.counters.oom_kills:
-        return OutcomeClass.KILLED_MEMORY, f"the kernel killed {evidence.counters.oom_kills} process(es) for memory in the run's control group"
+        return (
+            OutcomeClass.KILLED_MEMORY,
+            f"the kernel killed {evidence.counters.oom_kills} process(es) for memory in the run's control group",
+        )
     if killing := sorted({denial.name for denial in evidence.denials if denial.killed}):
         return OutcomeClass.VIOLATED_POLICY, f"the system-call filter killed a process for: {', '.join(killing)}"
     if watched.status is None:
@@ -89,7 +92,10 @@ def _stopped(evidence: Evidence) -> tuple[OutcomeClass, str] | None:
             seen = watched.stdout.seen + watched.stderr.seen
             return OutcomeClass.KILLED_OUTPUT, f"{watched.stopped}: the runner killed the jail after {seen} bytes"
         case Stopped.CPU:
-            return OutcomeClass.KILLED_CPU, f"{watched.stopped}: the run's control group used more than {evidence.cpu_seconds} s"
+            return (
+                OutcomeClass.KILLED_CPU,
+                f"{watched.stopped}: the run's control group used more than {evidence.cpu_seconds} s",
+            )
         case Stopped.START:
             return OutcomeClass.INFRASTRUCTURE_ERROR, _trouble(watched, str(watched.stopped))
         case _:
@@ -107,7 +113,10 @@ def _program(evidence: Evidence, status: int) -> tuple[OutcomeClass, str]:
         return OutcomeClass.VIOLATED_POLICY, "the system-call filter killed the program (SIGSYS)"
     used = (evidence.watched.program_cpu_us or 0) / 1_000_000
     if number in {signal.SIGXCPU, signal.SIGKILL} and used >= evidence.cpu_seconds * _CPU_SLACK:
-        return OutcomeClass.KILLED_CPU, f"the kernel ended the program by {_name(number)} after {used:.1f} s of processor time"
+        return (
+            OutcomeClass.KILLED_CPU,
+            f"the kernel ended the program by {_name(number)} after {used:.1f} s of processor time",
+        )
     return OutcomeClass.FAILED, f"the program was ended by {_name(number)}, which neither the runner nor a limit sent"
 
 
@@ -136,9 +145,8 @@ def _limits(evidence: Evidence, outcome: OutcomeClass) -> tuple[str, ...]:
 
 
 def _trouble(watched: Watched, what: str) -> str:
-    """The first thing that nsjail complained about."""
-    found = _TROUBLE.findall(watched.log.decode("utf-8", "replace"))
-    said = found[0] if found else ""
+    """The first things that nsjail complained about."""
+    said = "; ".join(_TROUBLE.findall(watched.log.decode("utf-8", "replace"))[:3])
     if not said and not watched.ready:
         said = watched.stderr.content[-_EXCERPT:].decode("utf-8", "replace").strip().replace("\n", " ")
     status = watched.nsjail_status

@@ -20,7 +20,6 @@ from .build import SECCOMP, build_payload, build_spec
 from .check import check_job
 from .classify import Ending, Evidence, classify
 from .groups import Counters, GroupError, Groups, find_parents
-from .kernel import process_start
 from .launch import launch
 from .lease import Lease, acquire, sweep_leases
 from .observe import Observations
@@ -88,7 +87,9 @@ class Sandbox:
                 self._layers = known
         return known
 
-    def run(self, job: Job, grant: Grant, *, cancel: threading.Event | None = None, redactor: Redactor | None = None) -> Outcome:
+    def run(
+        self, job: Job, grant: Grant, *, cancel: threading.Event | None = None, redactor: Redactor | None = None
+    ) -> Outcome:
         """Runs the job and waits for its end, which is never an exception.
 
         Args:
@@ -118,9 +119,13 @@ class Sandbox:
         for name in grant.layers:
             layer = by_name.get(name)
             if layer is None:
-                raise LayerError(f"the profile demands a layer that does not exist: `{name}`", hint="correct the profile")
+                raise LayerError(
+                    f"the profile demands a layer that does not exist: `{name}`", hint="correct the profile"
+                )
             if layer.state is not LayerState.PRESENT:
-                raise LayerError(f"the profile demands the layer `{name}`, which is {layer.state}: {layer.cause}", hint=layer.cure)
+                raise LayerError(
+                    f"the profile demands the layer `{name}`, which is {layer.state}: {layer.cause}", hint=layer.cure
+                )
 
     def _run(self, job: Job, grant: Grant, cancel: threading.Event | None, redactor: Redactor | None) -> _Run:
         nsjail, runtime = self._binary(), self._interpreter()
@@ -130,15 +135,15 @@ class Sandbox:
         watched: Watched | None = None
         try:
             groups = self._make_groups(lease, grant)
-            spec = self._alter(build_spec(job, grant, runtime, root=self._root, grouped=groups is not None))
+            spec = self._alter(
+                build_spec(job, grant, runtime, nsjail.path, root=self._root, grouped=groups is not None)
+            )
             text = render(spec)
+            payload = build_payload(job, runtime, grant.limits)
             audit = open_audit(lease.uid) if self._root else None
             jail = launch(nsjail.path, spec, text, outside_uid=lease.uid, groups=groups)
-            lease.record(nsjail=jail.process.pid, nsjail_start=process_start(jail.process.pid))
-            limits = grant.limits
-            bounds = Bounds(wall_seconds=limits.wall_seconds, cpu_seconds=limits.cpu_seconds, output_bytes=limits.output_kib * _KIB)
-            watch = Watch(jail, bounds, build_payload(job, runtime, limits), groups)
-            watched = watch.run(cancel=cancel, audit=audit)
+            watch = Watch(jail, _bounds(grant), payload, groups)
+            watched = watch.run(lease, cancel=cancel, audit=audit)
             return _Run(
                 spec=spec,
                 spec_sha256=digest(text),
@@ -147,14 +152,14 @@ class Sandbox:
                 audit=audit,
                 counters=groups.counters() if groups is not None else Counters(),
                 grouped=groups is not None,
-                collected=_collect(watched, Caps(limits.artefacts, limits.artefact_mib * _MIB), redactor),
+                collected=_collect(watched, Caps(grant.limits.artefacts, grant.limits.artefact_mib * _MIB), redactor),
             )
         finally:
             if watched is not None and watched.output_directory >= 0:
                 os.close(watched.output_directory)
             if audit is not None:
                 audit.close()
-            if groups is None or not groups.remove():
+            if groups is None or (groups.kill() and not groups.remove()):
                 lease.release()
             else:
                 os.close(lease.descriptor)  # its file still names the groups: the next sweep removes them
@@ -167,7 +172,9 @@ class Sandbox:
         if "memory" in parents and "pids" in parents:
             lease.record(groups=[str(parent / lease.name) for parent in parents.values()])
             try:
-                return Groups.make(lease.name, parents, memory_mib=grant.limits.memory_mib, processes=grant.limits.processes)
+                return Groups.make(
+                    lease.name, parents, memory_mib=grant.limits.memory_mib, processes=grant.limits.processes
+                )
             except GroupError as error:
                 cause = str(error)
         if self._settings.cgroups:
@@ -201,7 +208,9 @@ class Sandbox:
             limits_hit=ending.limits_hit,
             usage=Usage(
                 wall_ms=watched.wall_ms,
-                cpu_ms=run.counters.cpu_ns // 1_000_000 if run.counters.cpu_ns is not None else _milli(watched.program_cpu_us),
+                cpu_ms=run.counters.cpu_ns // 1_000_000
+                if run.counters.cpu_ns is not None
+                else _milli(watched.program_cpu_us),
                 peak_memory_bytes=run.counters.memory_peak,
                 peak_processes=run.counters.process_peak,
             ),
@@ -218,7 +227,8 @@ class Sandbox:
             spec_sha256=run.spec_sha256,
             nsjail_sha256=self.nsjail_sha256,
             log_excerpt=watched.log.decode("utf-8", "replace")[-_LOG_EXCERPT:],
-            observed_total=observed.totals | {"syscalls": sum(denials.values()), "refused_artefacts": run.collected.refused_total},
+            observed_total=observed.totals
+            | {"syscalls": sum(denials.values()), "refused_artefacts": run.collected.refused_total},
         )
 
     def _ending(self, grant: Grant, run: _Run) -> Ending:
@@ -249,6 +259,13 @@ class Sandbox:
 
 def _unaltered(spec: JailSpec) -> JailSpec:
     return spec
+
+
+def _bounds(grant: Grant) -> Bounds:
+    limits = grant.limits
+    return Bounds(
+        wall_seconds=limits.wall_seconds, cpu_seconds=limits.cpu_seconds, output_bytes=limits.output_kib * _KIB
+    )
 
 
 def _milli(micro: int | None) -> int | None:

@@ -33,12 +33,17 @@ def own_mount_namespace() -> None:
 def mount_tmpfs(target: Path, *, mode: int, size_bytes: int) -> None:
     """Mounts an empty file system in memory over the target."""
     options = f"mode={mode:o},size={size_bytes}".encode()
-    _check(_libc.mount(b"tmpfs", os.fsencode(target), b"tmpfs", _MS_NOSUID | _MS_NODEV, options), f"tmpfs on `{target}`")
+    _check(
+        _libc.mount(b"tmpfs", os.fsencode(target), b"tmpfs", _MS_NOSUID | _MS_NODEV, options), f"tmpfs on `{target}`"
+    )
 
 
 def bind(source: int, target: Path) -> None:
     """Binds what an open descriptor points at to the target, without what is mounted below it."""
-    _check(_libc.mount(f"/proc/self/fd/{source}".encode(), os.fsencode(target), None, _MS_BIND, None), f"bind on `{target}`")
+    _check(
+        _libc.mount(f"/proc/self/fd/{source}".encode(), os.fsencode(target), None, _MS_BIND, None),
+        f"bind on `{target}`",
+    )
 
 
 def process_children(pid: int) -> tuple[int, ...]:

@@ -10,9 +10,9 @@ It must never pass a descriptor that the jail does not need, and never an enviro
 """
 
 import os
+import stat
 import subprocess
 import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,17 +62,50 @@ class Jail:
     ends: Descriptors
 
 
-@dataclass(slots=True)
 class _Pipes:
-    log: tuple[int, int]
-    relay: tuple[int, int]
-    events: tuple[int, int]
-    control: tuple[int, int]
-    stdout: tuple[int, int]
-    stderr: tuple[int, int]
+    """Both ends of every pipe, until the inner ones are nsjail's alone."""
 
-    def all(self) -> tuple[tuple[int, int], ...]:
-        return (self.log, self.relay, self.events, self.control, self.stdout, self.stderr)
+    def __init__(self) -> None:
+        self.inner: dict[str, int] = {}
+        self._outer: dict[str, int] = {}
+
+    def add(self, name: str, *, inner: int, outer: int) -> None:
+        self.inner[name] = inner
+        self._outer[name] = outer
+
+    def outer(self, process: int) -> Descriptors:
+        ends = Descriptors(**self._outer, process=process)
+        for descriptor in self._outer.values():
+            os.set_blocking(descriptor, False)
+        self._outer = {}
+        return ends
+
+    def close_inner(self) -> None:
+        for descriptor in self.inner.values():
+            os.close(descriptor)
+        self.inner = {}
+
+    def close(self) -> None:
+        self.close_inner()
+        for descriptor in self._outer.values():
+            os.close(descriptor)
+        self._outer = {}
+
+
+def _make_pipes() -> _Pipes:
+    pipes = _Pipes()
+    try:
+        for name in ("stdout", "stderr", "log", "relay", "events"):
+            outer, inner = os.pipe2(os.O_CLOEXEC)
+            pipes.add(name, inner=inner, outer=outer)
+        inner, outer = os.pipe2(os.O_CLOEXEC)
+        pipes.add("control", inner=inner, outer=outer)
+    except OSError as error:
+        pipes.close()
+        raise SandboxError(f"no pipe can be made: {error.strerror}", hint="raise the limit of open files") from error
+    # written without blocking, so that a program that floods its records loses records instead of waiting for us
+    os.set_blocking(pipes.inner["events"], False)
+    return pipes
 
 
 def launch(nsjail: Path, spec: JailSpec, text: str, *, outside_uid: int, groups: Groups | None) -> Jail:
@@ -88,7 +121,7 @@ def launch(nsjail: Path, spec: JailSpec, text: str, *, outside_uid: int, groups:
     Raises:
         SandboxError: if it could not be started; nothing is left then.
     """
-    pipes = _Pipes(*(os.pipe2(os.O_CLOEXEC) for _ in range(6)))
+    pipes = _make_pipes()
     started: list[subprocess.Popen[bytes]] = []
     failures: list[OSError] = []
 
@@ -104,52 +137,49 @@ def launch(nsjail: Path, spec: JailSpec, text: str, *, outside_uid: int, groups:
 
     thread = threading.Thread(target=start, name="custody-jail-launcher")
     thread.start()
-    thread.join()
-    inner = (pipes.log[1], pipes.relay[1], pipes.events[1], pipes.control[0], pipes.stdout[1], pipes.stderr[1])
-    for descriptor in inner:
-        os.close(descriptor)
-    outer = [end for pair in pipes.all() for end in pair if end not in inner]
-    if failures or not started:
-        for descriptor in outer:
-            os.close(descriptor)
-        cause = failures[0] if failures else OSError("the launcher did not answer")
-        raise SandboxError(f"the jail could not be started: {cause}", hint="see `custody doctor`") from cause
-    for descriptor in outer:
-        os.set_blocking(descriptor, False)
-    process = started[0]
-    ends = Descriptors(
-        stdout=pipes.stdout[0],
-        stderr=pipes.stderr[0],
-        log=pipes.log[0],
-        relay=pipes.relay[0],
-        events=pipes.events[0],
-        control=pipes.control[1],
-        process=os.pidfd_open(process.pid),
-    )
-    return Jail(process, ends)
+    try:
+        thread.join()
+        pipes.close_inner()
+        _check_started(failures)
+        return Jail(started[0], pipes.outer(os.pidfd_open(started[0].pid)))
+    except BaseException:  # also an interrupt: nothing that was started stays
+        thread.join()
+        for process in started:
+            process.kill()
+            process.wait()
+        pipes.close()
+        raise
+
+
+def _check_started(failures: list[OSError]) -> None:
+    if failures:
+        raise SandboxError(f"the jail could not be started: {failures[0]}", hint="see `custody doctor`") from failures[
+            0
+        ]
 
 
 def _start(nsjail: Path, spec: JailSpec, text: str, outside_uid: int, pipes: _Pipes) -> "subprocess.Popen[bytes]":
     configuration = os.memfd_create("custody-jail", os.MFD_CLOEXEC)
     try:
-        with suppress(BlockingIOError):
-            view = memoryview(text.encode())
-            while view:
-                view = view[os.write(configuration, view) :]
-        # written without blocking, so that a program that floods its records loses records instead of waiting for us
-        os.set_blocking(pipes.events[1], False)
-        passed = (pipes.control[0], pipes.relay[1], pipes.events[1])
+        with os.fdopen(os.dup(configuration), "wb") as file:
+            file.write(text.encode())
+        inner = pipes.inner
+        passed = (inner["control"], inner["relay"], inner["events"])
         inside = f"{spec.inside_uid}:{outside_uid}:1"
-        users = ["-u", inside, "-g", inside] if "user" in spec.namespaces else ["-u", str(outside_uid), "-g", str(outside_uid)]
-        command = [str(nsjail), "-L", str(pipes.log[1]), "-C", f"/proc/self/fd/{configuration}", *users]
+        users = (
+            ["-u", inside, "-g", inside]
+            if "user" in spec.namespaces
+            else ["-u", str(outside_uid), "-g", str(outside_uid)]
+        )
+        command = [str(nsjail), "-L", str(inner["log"]), "-C", f"/proc/self/fd/{configuration}", *users]
         for descriptor in passed:
             command += ["--pass_fd", str(descriptor)]
         return subprocess.Popen(
             [*command, "--", *spec.command, *(str(descriptor) for descriptor in passed)],
             stdin=subprocess.DEVNULL,
-            stdout=pipes.stdout[1],
-            stderr=pipes.stderr[1],
-            pass_fds=(*passed, pipes.log[1], configuration),
+            stdout=inner["stdout"],
+            stderr=inner["stderr"],
+            pass_fds=(*passed, inner["log"], configuration),
             env={},
             cwd="/",
             start_new_session=True,
@@ -166,7 +196,7 @@ def _stage(spec: JailSpec) -> None:
         mount_tmpfs(spec.staging, mode=_STAGING_MODE, size_bytes=_STAGING_BYTES)
         for index, mount, source in sources:
             target = staged_source(spec, index, mount)
-            if os.path.isdir(f"/proc/self/fd/{source}"):
+            if stat.S_ISDIR(os.fstat(source).st_mode):
                 target.mkdir(mode=0o755)
             else:
                 target.touch(mode=0o644)

@@ -137,7 +137,10 @@ def _folder(state: Path) -> Path:
         folder = state / "leases"
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise SandboxError(f"the state directory `{state}` cannot be used: {error.strerror}", hint="give custody a home it may write to") from error
+        raise SandboxError(
+            f"the state directory `{state}` cannot be used: {error.strerror}",
+            hint="give custody a home it may write to",
+        ) from error
     return folder
 
 

@@ -17,6 +17,11 @@ _FIELDS = 32
 _KINDS = 2000
 _EACH = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_HEAD = 3
+_RECORD = re.compile(r"[0-9]{1,9}\x1f[0-9]{1,15}\x1f[a-z]{1,20}")
+"""Process, count and kind."""
+_PORT = re.compile(r"[0-9]{1,5}")
+_SERVICES = {"http": 80, "https": 443, "smtp": 25, "ftp": 21, "ssh": 22, "domain": 53}
 _NO_NETWORK = "no network"
 
 
@@ -73,19 +78,34 @@ class Recorder:
                     self._lost = True
         return Observations(
             commands=tuple(_command(words) for words in list(commands)[:_EACH]),
-            files=tuple(ObservedFile(path=path, action="attempted", source=SOURCE, program_controlled=True) for path in list(files)[:_EACH]),
+            files=tuple(
+                ObservedFile(path=path, action="attempted", source=SOURCE, program_controlled=True)
+                for path in list(files)[:_EACH]
+            ),
             egress=tuple(
-                ObservedEgress(host=host, port=port, allowed=False, reason=_NO_NETWORK, source=SOURCE, program_controlled=True, count=count)
+                ObservedEgress(
+                    host=host,
+                    port=port,
+                    allowed=False,
+                    reason=_NO_NETWORK,
+                    source=SOURCE,
+                    program_controlled=True,
+                    count=count,
+                )
                 for (host, port), count in _merged(egress)[:_EACH]
             ),
             limits=frozenset(limits),
-            totals={"commands": sum(commands.values()), "files": sum(files.values()), "egress": sum(count for _, count in _merged(egress))},
+            totals={
+                "commands": sum(commands.values()),
+                "files": sum(files.values()),
+                "egress": sum(count for _, count in _merged(egress)),
+            },
             lost=self._lost,
         )
 
     def _take(self, line: bytes) -> None:
         fields = [_clean(part) for part in line.decode("utf-8", "replace").split("\x1f")[:_FIELDS]]
-        if len(fields) < 3 or not fields[0].isdecimal() or not fields[1].isdecimal() or len(fields[0]) + len(fields[1]) > 20:  # noqa: PLR2004 - pid, count, kind
+        if _RECORD.fullmatch("\x1f".join(fields[:_HEAD])) is None:
             self._lost = True
             return
         process, count, key = fields[0], int(fields[1]), tuple(fields[2:])
@@ -110,7 +130,7 @@ def _command(words: tuple[str, ...]) -> ObservedCommand:
 
 
 def _port(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else {"http": 80, "https": 443, "smtp": 25}.get(text, 0)  # noqa: PLR2004 - digits of a port
+    return int(text) if _PORT.fullmatch(text) else _SERVICES.get(text, 0)
 
 
 def _clean(text: str) -> str:

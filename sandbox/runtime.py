@@ -4,7 +4,6 @@ It must never mount more than the interpreter, its standard library and the mach
 """
 
 import json
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,11 +59,18 @@ def probe_python(python: Path) -> Runtime:
     """Asks an interpreter (also a shim or the link of a virtual environment) where its parts lie."""
     try:
         answer = subprocess.run(
-            [str(python), "-I", "-S", "-c", _PROBE], check=True, capture_output=True, timeout=_PROBE_SECONDS, stdin=subprocess.DEVNULL, cwd="/"
+            [str(python), "-I", "-S", "-c", _PROBE],
+            check=True,
+            capture_output=True,
+            timeout=_PROBE_SECONDS,
+            stdin=subprocess.DEVNULL,
+            cwd="/",
         )
         facts = json.loads(answer.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise SandboxError(f"the interpreter `{python}` does not answer: {error}", hint="name another with the setting `python`") from error
+        raise SandboxError(
+            f"the interpreter `{python}` does not answer: {error}", hint="name another with the setting `python`"
+        ) from error
     standard = [Path(p) for p in facts["standard"] if Path(p).is_dir()]
     return Runtime(
         executable=Path(facts["executable"]),
@@ -73,7 +79,9 @@ def probe_python(python: Path) -> Runtime:
         libraries=tuple(
             Path(name)
             for name in facts["mapped"]
-            if ".so" in Path(name).name and not name.startswith(("/usr/lib", "/lib")) and not any(Path(name).is_relative_to(s) for s in standard)
+            if ".so" in Path(name).name
+            and not name.startswith(("/usr/lib", "/lib"))
+            and not any(Path(name).is_relative_to(s) for s in standard)
         ),
     )
 
@@ -82,7 +90,9 @@ def runtime_mounts(runtime: Runtime) -> tuple[MountPoint, ...]:
     """Read-only mounts of the interpreter at its own paths, packages of its site directories hidden."""
     mounts: list[MountPoint] = list(_library_mounts())
     mounts += [Bind(Path(name), name) for name in _PLAIN_FILES if Path(name).exists()]
-    mounts += [Bind(path, str(path), executable=True) for path in (*runtime.standard, *runtime.libraries, runtime.executable)]
+    mounts += [
+        Bind(path, str(path), executable=True) for path in (*runtime.standard, *runtime.libraries, runtime.executable)
+    ]
     for path in runtime.standard:
         for name in ("site-packages", "dist-packages"):
             if (path / name).is_dir():

@@ -6,13 +6,27 @@ It must never call a layer present that the jail did not show; a missing one com
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TypedDict
 
 from ..errors import SandboxError
 from ..policies.types import Grant, Limits
 from .types import Job, Layer, LayerState, Outcome, OutcomeClass
 
 __all__ = ["layers_from_probe", "probe_grant", "probe_job"]
+
+
+class _Seen(TypedDict):
+    """What the probe prints; our own program in a jail that runs nothing else."""
+
+    namespaces: dict[str, str]
+    status: dict[str, str]
+    proc: list[str]
+    open_files: int
+    uid_map: list[str]
+    refused: int
+
 
 _NAMESPACES = {
     "user_namespace": "user",
@@ -55,7 +69,9 @@ def probe_job() -> Job:
 
 def probe_grant() -> Grant:
     """A grant of next to nothing, for the self-test alone."""
-    limits = Limits(wall_seconds=20, cpu_seconds=10, memory_mib=256, processes=16, open_files=_OPEN_FILES, disk_mib=4, output_kib=64)
+    limits = Limits(
+        wall_seconds=20, cpu_seconds=10, memory_mib=256, processes=16, open_files=_OPEN_FILES, disk_mib=4, output_kib=64
+    )
     return Grant(decision="self-test", principal="custody", profile="self-test", limits=limits)
 
 
@@ -65,17 +81,16 @@ def layers_from_probe(probe: Callable[[], Outcome], *, root: bool) -> tuple[Laye
         outcome = probe()
     except SandboxError as error:
         return _all_missing(str(error), error.hint)
-    try:
+    seen: _Seen | None = None
+    with suppress(ValueError):
         seen = json.loads(outcome.stdout.content)
-    except ValueError:
-        seen = None
-    if outcome.outcome is not OutcomeClass.SUCCEEDED or not isinstance(seen, dict):
+    if outcome.outcome is not OutcomeClass.SUCCEEDED or seen is None:
         said = outcome.stderr.content.decode("utf-8", "replace").strip().splitlines()
         return _all_missing(": ".join([outcome.explanation, *said[-1:]]), _cure())
     return (*_inner(seen), *_outer(outcome, seen, root=root))
 
 
-def _inner(seen: dict[str, dict[str, str]]) -> list[Layer]:
+def _inner(seen: _Seen) -> list[Layer]:
     status = seen["status"]
     layers = [
         _layer(
@@ -89,21 +104,39 @@ def _inner(seen: dict[str, dict[str, str]]) -> list[Layer]:
     filtered = status.get("Seccomp") == _SECCOMP_FILTER and seen["refused"] != 0
     layers.append(_layer("seccomp", filtered, "the filter is not in force", "use a kernel with CONFIG_SECCOMP_FILTER"))
     only_own = not any(name.isdecimal() and int(name) > 2 for name in seen["proc"]) and "kallsyms" not in seen["proc"]  # noqa: PLR2004 - first process and program
-    layers.append(_layer("proc", only_own, "/proc shows more than the jail's own processes", "use a kernel of 5.8 or later"))
+    layers.append(
+        _layer("proc", only_own, "/proc shows more than the jail's own processes", "use a kernel of 5.8 or later")
+    )
     capabilities = status.get("CapEff", "").strip("0") + status.get("CapBnd", "").strip("0")
-    layers.append(_layer("no_capabilities", not capabilities and status.get("NoNewPrivs") == "1", "the program has capabilities", "report this"))
+    layers.append(
+        _layer(
+            "no_capabilities",
+            not capabilities and status.get("NoNewPrivs") == "1",
+            "the program has capabilities",
+            "report this",
+        )
+    )
     layers.append(_layer("rlimits", seen["open_files"] == _OPEN_FILES, "limits are not in force", "report this"))
     return layers
 
 
-def _outer(outcome: Outcome, seen: dict[str, list[str]], *, root: bool) -> list[Layer]:
+def _outer(outcome: Outcome, seen: _Seen, *, root: bool) -> list[Layer]:
     cause = "this process may not make v1 control groups, or none are mounted (v2 is not supported yet)"
     cure = "run as root on a machine with v1 controllers, or accept per-process limits"
-    layers = [_layer(name, name in outcome.layers, cause, cure) for name in ("cgroup_memory", "cgroup_pids", "cgroup_cpu")]
+    layers = [
+        _layer(name, name in outcome.layers, cause, cure) for name in ("cgroup_memory", "cgroup_pids", "cgroup_cpu")
+    ]
     own = root and len(seen["uid_map"]) > 1 and seen["uid_map"][1] not in {"0", str(os.getuid())}
     layers.append(_layer("own_uid", own, "an unprivileged runner has one uid only", "run custody as root"))
     audited = any(call.name == "socket" for call in outcome.syscalls)
-    layers.append(_layer("kernel_audit", audited, "kernel audit records cannot be read here", "run with CAP_AUDIT_READ in the first network namespace"))
+    layers.append(
+        _layer(
+            "kernel_audit",
+            audited,
+            "kernel audit records cannot be read here",
+            "run with CAP_AUDIT_READ in the first network namespace",
+        )
+    )
     watch = "only the program's own interpreter reports it, which the program controls"
     layers.append(_layer("command_watch", False, watch, "do not demand it: it is not built yet"))
     layers.append(_layer("file_watch", False, watch, "do not demand it: it is not built yet"))
@@ -127,7 +160,11 @@ def _layer(name: str, present: bool, cause: str, cure: str) -> Layer:  # noqa: F
 def _cure() -> str:
     """The usual reasons why unprivileged namespaces do not work, looked up in this order."""
     switches = (
-        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "allow nsjail in an AppArmor profile, or set kernel.apparmor_restrict_unprivileged_userns to 0"),
+        (
+            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "allow nsjail in an AppArmor profile, or set kernel.apparmor_restrict_unprivileged_userns to 0",
+        ),
         ("/proc/sys/kernel/unprivileged_userns_clone", "0", "set kernel.unprivileged_userns_clone to 1"),
         ("/proc/sys/user/max_user_namespaces", "0", "set user.max_user_namespaces above 0"),
     )

@@ -10,7 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
 
-__all__ = ["NAMESPACES", "Bind", "Content", "JailSpec", "Link", "MountPoint", "Proc", "Rlimits", "Tmpfs", "digest", "quote", "render"]
+__all__ = [
+    "NAMESPACES",
+    "Bind",
+    "Content",
+    "JailSpec",
+    "Link",
+    "MountPoint",
+    "Proc",
+    "Rlimits",
+    "Tmpfs",
+    "digest",
+    "quote",
+    "render",
+]
 
 NAMESPACES = ("net", "user", "ns", "pid", "ipc", "uts", "cgroup")
 """In nsjail's words; `ns` is the mount namespace."""
@@ -129,7 +142,9 @@ def render(spec: JailSpec) -> str:
     if spec.seccomp:
         lines += [f"seccomp_string: {quote(line)}" for line in spec.seccomp.splitlines()]
         lines.append(f"seccomp_log: {_boolean(spec.seccomp_log)}")
-    lines.append(f"exec_bin {{ path: {quote(spec.command[0])} {' '.join(f'arg: {quote(a)}' for a in spec.command[1:])} }}")
+    lines.append(
+        f"exec_bin {{ path: {quote(spec.command[0])} {' '.join(f'arg: {quote(a)}' for a in spec.command[1:])} }}"
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -160,7 +175,11 @@ def _render_rlimits(limits: Rlimits) -> list[str]:
     return [
         line
         for name, value in values.items()
-        for line in ((f"rlimit_{name}_type: INF",) if value is None else (f"rlimit_{name}: {value}", f"rlimit_{name}_type: VALUE"))
+        for line in (
+            (f"rlimit_{name}_type: INF",)
+            if value is None
+            else (f"rlimit_{name}: {value}", f"rlimit_{name}_type: VALUE")
+        )
     ]
 
 
@@ -181,11 +200,26 @@ def _render_mount(spec: JailSpec, index: int, mount: MountPoint) -> list[str]:
             return [_mount(fields)]
         case Tmpfs():
             options = f"size={mount.size_bytes},nr_inodes={mount.inodes},mode={mount.mode:o}"
-            fields = {"dst": quote(mount.target), "fstype": '"tmpfs"', "options": quote(options), "rw": _boolean(mount.writable)}
+            fields = {
+                "dst": quote(mount.target),
+                "fstype": '"tmpfs"',
+                "options": quote(options),
+                "rw": _boolean(mount.writable),
+            }
         case Proc():
             fields = {"dst": quote(mount.target), "fstype": '"proc"', "options": quote(mount.options), "rw": "false"}
         case Content():
-            return [_mount({"dst": quote(mount.target), "src_content": quote(mount.content), "rw": "false", "nosuid": "true", "nodev": "true"})]
+            return [
+                _mount(
+                    {
+                        "dst": quote(mount.target),
+                        "src_content": quote(mount.content),
+                        "rw": "false",
+                        "nosuid": "true",
+                        "nodev": "true",
+                    }
+                )
+            ]
         case Link():
             return [_mount({"dst": quote(mount.target), "src": quote(mount.to), "is_symlink": "true"})]
         case _:

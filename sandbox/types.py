@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-__all__ = ["Job", "JailSettings", "Layer", "Outcome", "OutcomeClass"]
+__all__ = ["JailSettings", "Job", "Layer", "Outcome", "OutcomeClass"]
+
+
+_Content = bytes
+"""For a class that has a field of the name `bytes`."""
 
 
 class OutcomeClass(StrEnum):
@@ -51,7 +55,7 @@ class Job:
     files: tuple[tuple[str, bytes], ...] = ()
     """(name, content) of each input file; names are relative, without dots or separators that climb."""
     environment: Path | None = None
-    """A site-packages directory to mount read-only."""
+    """A site-packages directory to mount read-only; readable by all (0755 and 0644), whatever the directories above it are."""
 
 
 class LayerState(StrEnum):
@@ -107,7 +111,7 @@ class Artefact:
     """Relative path with `/`, cleaned."""
     sha256: str
     bytes: int
-    content: bytes
+    content: _Content
     redactions: int = 0
 
 

@@ -16,8 +16,9 @@ from enum import StrEnum
 
 from .audit import AuditReader
 from .groups import Groups
-from .kernel import process_children
+from .kernel import process_children, process_start
 from .launch import Jail
+from .lease import Lease
 from .observe import Recorder
 
 __all__ = ["Bounds", "Stopped", "Stream", "Watch", "Watched"]
@@ -29,6 +30,8 @@ _LOG_BYTES = 256 * 1024
 _RELAY_BYTES = 4096
 _START_SECONDS = 30.0
 _END_SECONDS = 5.0
+_GRACE_SECONDS = 2.5
+"""How long the jail may take to fall apart once its program has ended or was killed."""
 _PLACES = (("disk", "work"), ("disk", "tmp"), ("disk", "dev/shm"))
 
 
@@ -98,48 +101,45 @@ class Watch:
         self._places: list[int] = []
         self._log = bytearray()
         self._relay = bytearray()
+        self._poll = select.poll()
+        self._open: dict[int, str] = {}
         self._begun = time.monotonic()
         self._next_check = 0.0
-        self._killed_at: float | None = None
+        self._due_at: float | None = None
         self._ended_at: float | None = None
         self.recorder = Recorder()
         self.seen = Watched()
 
-    def run(self, *, cancel: threading.Event | None, audit: AuditReader | None) -> Watched:
+    def run(self, lease: Lease, *, cancel: threading.Event | None, audit: AuditReader | None) -> Watched:
         """Returns when the last process is dead and every stream is at its end, or was given up."""
         ends = self._jail.ends
-        poll = select.poll()
-        names = {getattr(ends, name): name for name in ("stdout", "stderr", "log", "relay", "events", "process")}
-        for descriptor in names:
-            poll.register(descriptor, select.POLLIN)
+        self._open = {getattr(ends, name): name for name in ("stdout", "stderr", "log", "relay", "events", "process")}
+        for descriptor in self._open:
+            self._poll.register(descriptor, select.POLLIN)
         if audit is not None:
-            poll.register(audit.fileno(), select.POLLIN)
-        writing = False
+            self._poll.register(audit.fileno(), select.POLLIN)
         try:
-            while names:
-                for descriptor, _ in poll.poll(_TICK_MS):
-                    if audit is not None and descriptor == audit.fileno():
-                        audit.drain()
-                    elif descriptor == ends.control:
-                        self._write()
-                    elif (name := names.get(descriptor)) is not None and not self._read(name, descriptor):
-                        poll.unregister(descriptor)
-                        del names[descriptor]
-                if self.seen.ready and self._payload and not writing:
-                    poll.register(ends.control, select.POLLOUT)
-                    writing = True
-                elif writing and not self._payload:
-                    poll.unregister(ends.control)
-                    writing = False
+            lease.record(nsjail=self._jail.process.pid, nsjail_start=process_start(self._jail.process.pid))
+            while self._open and not self.seen.unfinished:
+                for descriptor, _ in self._poll.poll(_TICK_MS):
+                    self._serve(descriptor, audit)
                 self._check(cancel)
-                if self._ended_at is not None and time.monotonic() - self._ended_at > _END_SECONDS:
-                    self.seen.unfinished = bool(names)
-                    break
             if audit is not None:
                 audit.drain()
         finally:
             self._finish()
         return self.seen
+
+    def _serve(self, descriptor: int, audit: AuditReader | None) -> None:
+        name = self._open.get(descriptor)
+        if name is not None:
+            if not self._read(name, descriptor):
+                self._poll.unregister(descriptor)
+                del self._open[descriptor]
+        elif audit is not None and descriptor == audit.fileno():
+            audit.drain()
+        elif descriptor == self._jail.ends.control:
+            self._write()
 
     def _read(self, name: str, descriptor: int) -> bool:
         """Takes what has arrived; False at the end of the stream."""
@@ -184,10 +184,11 @@ class Watch:
                 case [b"started"]:
                     self.seen.started = True
                     self._begun = time.monotonic()
-                case [b"exit", status, user, system, _] if self.seen.status is None:
+                case [b"exit", status, user, system] if self.seen.status is None:
                     self.seen.status = int(status)
                     self.seen.program_cpu_us = int(user) + int(system)
                     self.seen.wall_ms = int((time.monotonic() - self._begun) * 1000)
+                    self._due_at = time.monotonic() + _GRACE_SECONDS
                 case [b"empty", count]:
                     self.seen.left_behind = int(count)
                 case _:
@@ -212,6 +213,7 @@ class Watch:
         finally:
             os.close(root)
         self.seen.ready = True
+        self._poll.register(self._jail.ends.control, select.POLLOUT)
 
     def _write(self) -> None:
         try:
@@ -220,21 +222,29 @@ class Watch:
             return
         except BrokenPipeError:
             self._payload = self._payload[:0]
+        if not self._payload:
+            self._poll.unregister(self._jail.ends.control)
 
     def _check(self, cancel: threading.Event | None) -> None:
         now = time.monotonic()
-        if self._ended_at is None and cancel is not None and cancel.is_set():
+        if self._ended_at is None and self.seen.status is None and cancel is not None and cancel.is_set():
             self._stop(Stopped.CANCEL)
         if self._ended_at is None and self.seen.status is None:
             limit = self._bounds.wall_seconds if self.seen.started else _START_SECONDS
             if now - self._begun > limit:
                 self._stop(Stopped.WALL if self.seen.started else Stopped.START)
-        if self._killed_at is not None and now - self._killed_at > _END_SECONDS / 2 and self._ended_at is None:
+        if self._ended_at is not None:
+            self.seen.unfinished = bool(self._open) and now - self._ended_at > _END_SECONDS
+        elif self._due_at is not None and now > self._due_at:
             self._kill_hard()
         if now >= self._next_check:
             self._next_check = now + _CHECK_SECONDS
             self._look_at_disks()
-            if self._groups is not None and self._ended_at is None and (self._groups.cpu_ns() or 0) > self._bounds.cpu_seconds * 1_000_000_000:
+            if (
+                self._groups is not None
+                and self._ended_at is None
+                and (self._groups.cpu_ns() or 0) > self._bounds.cpu_seconds * 1_000_000_000
+            ):
                 self._stop(Stopped.CPU)
 
     def _look_at_disks(self) -> None:
@@ -247,12 +257,13 @@ class Watch:
 
     def _stop(self, why: Stopped) -> None:
         """Kills the jail, once; the first reason stands."""
-        if self._killed_at is not None or self.seen.status is not None:
+        if self.seen.stopped is not Stopped.NOT:
             return
+        now = time.monotonic()
         self.seen.stopped = why
-        self._killed_at = time.monotonic()
-        if self.seen.started:
-            self.seen.wall_ms = int((self._killed_at - self._begun) * 1000)
+        self._due_at = now + _GRACE_SECONDS
+        if self.seen.started and self.seen.status is None:
+            self.seen.wall_ms = int((now - self._begun) * 1000)
         if self._first is not None:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._first, signal.SIGKILL)

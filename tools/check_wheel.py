@@ -18,14 +18,23 @@ def files_of_the_checkout() -> set[str]:
     for folder, prefix in ((ROOT / "custody", "custody"), *((ROOT / room, f"custody/{room}") for room in ROOMS)):
         for path in folder.rglob("*"):
             relative = path.relative_to(folder)
-            if path.is_file() and "__pycache__" not in path.parts and not (prefix == "custody" and relative.parts[0] in ROOMS):
+            if (
+                path.is_file()
+                and "__pycache__" not in path.parts
+                and not (prefix == "custody" and relative.parts[0] in ROOMS)
+            ):
                 wanted.add(f"{prefix}/{relative.as_posix()}")
     return wanted
 
 
 def build(folder: Path) -> Path:
     """The wheel."""
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
     (wheel,) = folder.glob("*.whl")
     return wheel
 
@@ -47,7 +56,14 @@ def check_start(wheel: Path, folder: Path) -> str:
     subprocess.run([*install, "--require-hashes", "-r", ROOT / "requirements" / "run.txt"], check=True)
     subprocess.run([*install, wheel], check=True)
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8"}
-    started = subprocess.run([place / "bin" / "custody", "--version"], cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    started = subprocess.run(
+        [place / "bin" / "custody", "--version"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     subprocess.run([UV, "pip", "check", "--quiet", "--python", python], check=True)
     return started.stdout.strip()
 
@@ -63,7 +79,9 @@ def main() -> int:
         if wrong:
             print("error: the wheel is not complete", *wrong, sep="\n  ", file=sys.stderr)
             return 1
-        print(f"wheel: {check_start(wheel, Path(name))}, {len(files_of_the_checkout())} files, nothing at top level but custody")
+        print(
+            f"wheel: {check_start(wheel, Path(name))}, {len(files_of_the_checkout())} files, nothing at top level but custody"
+        )
     return 0
 
 

@@ -29,7 +29,10 @@ def covered() -> dict[str, tuple[int, int]]:
 def main() -> int:
     """Print, and say which room is missing."""
     sums = covered()
-    print("coverage: " + ", ".join(f"{room} {100 * sums[room][0] // max(1, sums[room][1])} %" for room in ROOMS if room in sums))
+    print(
+        "coverage: "
+        + ", ".join(f"{room} {100 * sums[room][0] // max(1, sums[room][1])} %" for room in ROOMS if room in sums)
+    )
     missing = [room for room in ROOMS if not sums.get(room, (0, 0))[0]]
     if missing:
         print(f"error: no coverage of {', '.join(missing)}: is the link in custody/ lost?", file=sys.stderr)

@@ -7,10 +7,9 @@ import json as jsonlib
 import os
 import sys
 import traceback
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from ..errors import Exit
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from ..flows.house import House
     from ..policies.types import Principal
 
-__all__ = ["door", "fail", "print_json", "say", "shown", "table"]
+__all__ = ["door", "fail", "pass_through", "print_json", "say", "shown", "table"]
 
 
 def say(text: str) -> None:
@@ -48,16 +47,18 @@ def fail(message: str, hint: str, code: Exit, *, json: bool, error: BaseExceptio
 
 
 def shown(text: object) -> str:
-    """Text with control and direction characters made visible, on one line."""
-    return "".join(
-        c if c.isprintable() or c == " " else f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}"
-        for c in str(text)
-        if not _hidden(c)
-    )
+    """Text on one line, with control, direction and other characters that do not print made visible."""
+    return "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in str(text))
 
 
-def _hidden(character: str) -> bool:
-    return unicodedata.category(character) == "Mn" and not character.isprintable()
+def pass_through(content: bytes, stream: TextIO) -> None:
+    """A program's own output: byte for byte into a file or pipe; on a terminal control characters are made visible."""
+    if stream.isatty():
+        lines = content.decode("utf-8", "replace").split("\n")
+        stream.write("\n".join(shown(line.replace("\t", "    ")) for line in lines))
+    else:
+        stream.buffer.write(content)
+    stream.flush()
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:

@@ -40,7 +40,7 @@ def make_request(house: "House", caller: "Principal", asked: Asked) -> "RunReque
     Raises:
         UsageError: a file cannot be read, or an option cannot be understood.
     """
-    from ..dependencies import read_inline
+    from ..dependencies import parse_requirements, read_inline
     from ..flows.intake import resolve_mounts
     from ..policies.types import InputFile, RunRequest
 
@@ -53,6 +53,8 @@ def make_request(house: "House", caller: "Principal", asked: Asked) -> "RunReque
             f"`{file_name}` declares packages, but no lock was given",
             hint="make one with `uv pip compile --generate-hashes`, and give it with --requirements",
         )
+    requirements = b"" if asked.requirements is None else read_file(asked.requirements)
+    parse_requirements(requirements, name=str(asked.requirements))  # here a mistake is named by its own file and line
     profile = asked.profile or house.settings.profile
     return RunRequest(
         principal=caller,
@@ -61,7 +63,7 @@ def make_request(house: "House", caller: "Principal", asked: Asked) -> "RunReque
         language=language,
         arguments=tuple(asked.arguments or ()),
         files=tuple(InputFile(path.name, read_file(path)) for path in asked.inputs or ()),
-        requirements=b"" if asked.requirements is None else read_file(asked.requirements),
+        requirements=requirements,
         declared=tuple(declared),
         hosts=tuple(_host(text) for text in asked.hosts or ()),
         mounts=resolve_mounts([_mount(text) for text in asked.mounts or ()]),
@@ -123,15 +125,11 @@ def _mount(text: str) -> "MountRequest":
 
 
 def _limits(house: "House", profile: str, given: Sequence[str]) -> "Limits":
-    known = house.gate.profiles.get(profile)
-    limits: Limits
-    if known is None:
-        # an unknown profile is refused where the whole request is looked at
-        from ..policies.types import Limits
+    from ..policies.types import Limits
 
-        limits = Limits()
-    else:
-        limits = known.defaults
+    known = house.gate.profiles.get(profile)
+    # an unknown profile is refused where the whole request is looked at
+    limits = Limits() if known is None else known.defaults
     return replace(limits, **_numbers(given, {field.name for field in fields(limits)}))
 
 

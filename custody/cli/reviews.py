@@ -32,12 +32,14 @@ def run_review(
     """Judge a window of the ledger and render the report; the exit code says how bad the worst finding is."""
     with door() as (house, caller):
         from ..flows.access import authorise
-        from ..flows.review import review_window
+        from ..flows.review import check_window, review_window
 
         end = _time(until, house.clock()) if until else house.clock()
+        begin = _time(since, end)
+        check_window(begin, end)
         authorise(house, caller, "runReview", subject="ledger")
         with working("reviewing"):
-            done = review_window(house, caller, since=_time(since, end), until=end, freshness=not offline)
+            done = review_window(house, caller, since=begin, until=end, freshness=not offline)
     if json:
         print_json(
             {

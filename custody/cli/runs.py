@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import Exit, UsageError
-from .output import door, print_json, result, say, shown, table, working
+from ..errors import Exit, SandboxError, UsageError
+from .output import door, pass_through, print_json, result, say, shown, table, working
 from .request import Asked, make_request
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..flows.approvals import Held
     from ..flows.checking import Checked
     from ..flows.passage import Result
+    from ..sandbox.types import Artefact
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Program = Annotated[str, typer.Argument(help="The program, or - for standard input.", metavar="FILE")]
@@ -217,20 +220,31 @@ def _hand_out(done: "Result", out: Path | None, *, json: bool) -> int:
     """The result, which is durable in the ledger by now."""
     outcome = done.outcome
     if outcome is not None and out is not None:
-        for artefact in outcome.artefacts:
-            target = out / artefact.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(artefact.content)
+        _write_artefacts(outcome.artefacts, out)
     if json:
         print_json(_result_json(done))
         return done.exit_code
     if outcome is not None:
-        sys.stdout.buffer.write(outcome.stdout.content)
-        sys.stdout.buffer.flush()
-        sys.stderr.buffer.write(outcome.stderr.content)
-        sys.stderr.buffer.flush()
+        pass_through(outcome.stdout.content, sys.stdout)
+        pass_through(outcome.stderr.content, sys.stderr)
     _say_end(done, out)
     return done.exit_code
+
+
+def _write_artefacts(artefacts: "Sequence[Artefact]", out: Path) -> None:
+    """Artefacts as new files; their names are clean, and this does not rely on it."""
+    out.mkdir(parents=True, exist_ok=True)
+    root = out.resolve()
+    for artefact in artefacts:
+        target = (root / artefact.name).resolve()
+        if not target.is_relative_to(root):
+            raise SandboxError(
+                f"artefact `{artefact.name}` would leave `{out}`",
+                hint="it is kept in the ledger; nothing was written for it",
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as file:
+            file.write(artefact.content)
 
 
 def _say_end(done: "Result", out: Path | None) -> None:

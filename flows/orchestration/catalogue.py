@@ -1,9 +1,9 @@
-"""Every flow that is registered with Prefect, in one typed list; plain data, so that doors and documentation can read it without Prefect."""
+"""Every flow that is registered with Prefect, in one typed list; plain data, so that doors and documentation read it without Prefect."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["CATALOGUE", "WORK_POOL", "Collision", "Deployment"]
+__all__ = ["CATALOGUE", "WORK_POOL", "Collision", "Deployment", "Registered"]
 
 WORK_POOL = "custody"
 """The process work pool; its concurrency limit is 1, because Prefect's SQLite server bears one flow at a time."""
@@ -20,11 +20,10 @@ class Collision(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """A flow as Prefect knows it."""
+    """A flow as Prefect is to know it."""
 
-    name: str
     flow: str
-    """Name of the flow; Prefect calls the deployment `flow/name`."""
+    name: str
     entrypoint: str
     """Module path of the flow function: it works from a checkout and from an installed wheel alike."""
     description: str
@@ -40,20 +39,33 @@ class Deployment:
         return f"{self.flow}/{self.name}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """A deployment that Prefect's server acknowledged."""
+
+    name: str
+    entrypoint: str
+    schedule: str
+    """Cron expression; empty for what runs only when it is asked for."""
+    timezone: str
+    worker_command: tuple[str, ...] = ("prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process")
+    """What the operator runs, as a service of the user that owns the home and with PREFECT_API_URL set: without a worker nothing happens."""
+
+
 CATALOGUE: tuple[Deployment, ...] = (
     Deployment(
-        name="daily",
         flow="daily-review",
+        name="daily",
         entrypoint="custody.flows.orchestration.review.daily_review",
         description="Judges the day before its scheduled start, renders the page and records its digest.",
         collision=Collision.CANCEL_NEW,
         cron="0 6 * * *",
     ),
     Deployment(
-        name="by-id",
         flow="gated-run",
+        name="by-id",
         entrypoint="custody.flows.orchestration.gated_run.gated_run",
-        description="Takes a submitted run, given by its id, through every step; a run that was claimed before executes nothing.",
+        description="Takes a submitted run, given by its id, all the way; a run that was claimed before executes nothing.",
         collision=Collision.ENQUEUE,
     ),
 )

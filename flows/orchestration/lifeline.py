@@ -1,25 +1,30 @@
-"""A child process ends with its parent: it holds the reading end of a pipe that only the parent can keep open.
+"""What binds a child to the process that started it: its standard input, whose other end only the parent keeps open.
 
-The kernel closes the pipe however the parent dies. Unlike a parent-death signal this does not depend on which thread of the parent started
-the child. It must never read anything from the pipe: nobody writes into it.
+The kernel closes it however the parent dies. Unlike a parent-death signal this does not depend on which thread of the parent started the child.
 """
 
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 
 __all__ = ["end_with_parent"]
 
 
-def end_with_parent(ending: signal.Signals, *, grace_seconds: float) -> None:
-    """Send this process a signal as soon as standard input is at its end, and kill it if it is still there after the grace."""
-    threading.Thread(target=_watch, args=(ending, grace_seconds), name="lifeline", daemon=True).start()
+def _ignore(line: str) -> None:
+    del line
 
 
-def _watch(ending: signal.Signals, grace_seconds: float) -> None:
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    os.kill(os.getpid(), ending)
-    threading.Event().wait(grace_seconds)
-    os.kill(os.getpid(), signal.SIGKILL)
+def end_with_parent(ending: signal.Signals, *, grace_seconds: float, hear: Callable[[str], None] = _ignore) -> None:
+    """Hand over each line of standard input, and an empty one at its end; then send this process a signal, and kill it after the grace."""
+
+    def watch() -> None:
+        for line in sys.stdin:
+            hear(line)
+        hear("")
+        os.kill(os.getpid(), ending)
+        threading.Event().wait(grace_seconds)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="lifeline", daemon=True).start()

@@ -8,17 +8,19 @@ import base64
 import fcntl
 import http.client
 import os
+import re
 import secrets
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
 from ...errors import ConfigurationError
+from .children import prepare_home
+from .children import start as start_child
 from .surroundings import client_surroundings, server_surroundings
 
 __all__ = ["PrefectServer"]
@@ -28,6 +30,8 @@ _START_SECONDS = 120.0
 """The first start in a new home runs Prefect's 113 migrations: 8 to 20 seconds on two cores; every later one takes about 3."""
 _STOP_SECONDS = 10.0
 _LOOK_SECONDS = 0.1
+
+_ERROR_LINE = re.compile(r"^[\w.]+(?:Error|Exception): .*$", re.MULTILINE)
 
 Waiting = Callable[[float], None]
 
@@ -42,18 +46,14 @@ class PrefectServer:
     A start takes its time in the background: `start`, do something else, then `wait`.
 
     Args:
-        home: its directory, made with mode 0700; its database, log and page lie there.
-        environment: the variables the child gets besides Prefect's own; nothing is taken from this process.
-        progress: called about ten times a second while waiting, with the seconds waited so far.
+        home: its directory, made with mode 0700; its database, log and page lie there. Nothing else of this process reaches the server.
     """
 
-    def __init__(self, home: Path, *, environment: Mapping[str, str], progress: Waiting = _say_nothing) -> None:
+    def __init__(self, home: Path) -> None:
         self.home = home
-        self._environment = dict(environment)
-        self._progress = progress
         self._credential = f"custody:{secrets.token_urlsafe(32)}"
         self._port = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[str] | None = None
         self._began = 0.0
 
     def __enter__(self) -> Self:
@@ -84,9 +84,22 @@ class PrefectServer:
         return self._port
 
     @property
+    def process_id(self) -> int:
+        """Of the running server.
+
+        Raises:
+            ConfigurationError: it was not started.
+        """
+        return self._running().pid
+
+    @property
     def client(self) -> Mapping[str, str]:
         """The variables with which a process reaches this server and no other."""
-        return client_surroundings(self.home, f"http://{_LOOPBACK}:{self._port}/api", self._credential)
+        address = {
+            "PREFECT_API_URL": f"http://{_LOOPBACK}:{self._port}/api",
+            "PREFECT_API_AUTH_STRING": self._credential,
+        }
+        return {**client_surroundings(self.home), **address}
 
     def start(self) -> None:
         """Start the server without waiting for it.
@@ -94,54 +107,48 @@ class PrefectServer:
         Raises:
             ConfigurationError: the home cannot be used, or another server is using it.
         """
-        lock = self._prepare_home()
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
-            # the socket is handed over bound: there is no moment in which another process could take the port
-            listener.bind((_LOOPBACK, 0))
-            self._port = int(listener.getsockname()[1])
-            try:
-                self._process = self._spawn(listener, lock)
-            finally:
-                # the server keeps its own copy: the home is locked until it is gone, even if we die first
-                os.close(lock)
+        lock = self._lock_home()
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+                # the socket is handed over bound: there is no moment in which another process could take the port
+                listener.bind((_LOOPBACK, 0))
+                self._port = int(listener.getsockname()[1])
+                self._process = start_child(
+                    "serve",
+                    str(listener.fileno()),
+                    environment=server_surroundings(self.home, self._port, self._credential),
+                    log=self.log,
+                    descriptors=(listener.fileno(), lock),
+                )
+        finally:
+            # the server keeps its own copy: the home is locked until it is gone, even if we die first
+            os.close(lock)
         self._began = time.monotonic()
 
-    def _prepare_home(self) -> int:
+    def _lock_home(self) -> int:
+        prepare_home(self.home)
         try:
-            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.home.chmod(0o700)
             lock = os.open(self.home / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise ConfigurationError(
-                f"the Prefect home `{self.home}` cannot be used: {error.strerror}", hint="check its owner, its mode and free space"
+                f"the Prefect home `{self.home}` cannot be used: {error.strerror}", hint="check its owner and mode"
             ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(lock)
             raise ConfigurationError(
-                f"another Prefect server is using `{self.home}`", hint="wait until it is gone; it ends with the command that started it"
+                f"another Prefect server is using `{self.home}`",
+                hint="wait until it is gone; it ends with the command that started it",
             ) from error
         return lock
 
-    def _spawn(self, listener: socket.socket, lock: int) -> subprocess.Popen[bytes]:
-        descriptor = listener.fileno()
-        with self.log.open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-s", "-P", "-m", "custody.flows.orchestration.serve", str(descriptor)],
-                stdin=subprocess.PIPE,  # held open by us alone: see lifeline.py
-                stdout=log,
-                stderr=log,
-                cwd=self.home,
-                env={**self._environment, **server_surroundings(self.home, self._port, self._credential)},
-                pass_fds=(descriptor, lock),
-                # an interrupt at the terminal is ours to handle: the flows that it ends still have to report to the server
-                start_new_session=True,
-                umask=0o077,
-            )
-
-    def wait(self, *, timeout_seconds: float = _START_SECONDS) -> None:
+    def wait(self, *, timeout_seconds: float = _START_SECONDS, progress: Waiting = _say_nothing) -> None:
         """Wait until the server answers.
+
+        Args:
+            timeout_seconds: counted from the start.
+            progress: called about ten times a second while waiting, with the seconds since the start.
 
         Raises:
             ConfigurationError: it ended, or did not answer in time; the last line of its log is in the message.
@@ -150,7 +157,7 @@ class PrefectServer:
             waited = time.monotonic() - self._began
             if waited > timeout_seconds:
                 raise self._failure(f"did not answer within {timeout_seconds:.0f} seconds")
-            self._progress(waited)
+            progress(waited)
             try:
                 status = self._running().wait(_LOOK_SECONDS)
             except subprocess.TimeoutExpired:
@@ -168,15 +175,17 @@ class PrefectServer:
         finally:
             connection.close()
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> subprocess.Popen[str]:
         if self._process is None:
             raise ConfigurationError("the Prefect server was not started", hint="start it before waiting for it")
         return self._process
 
     def _failure(self, what: str) -> ConfigurationError:
-        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n") if self.log.exists() else []
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-        return ConfigurationError(f"the Prefect server {what}: {last[:300]}", hint=f"read `{self.log}`")
+        said = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+        causes = (
+            _ERROR_LINE.findall(said) or [line for line in said.splitlines() if line.strip()] or ["it said nothing"]
+        )
+        return ConfigurationError(f"the Prefect server {what}: {causes[-1].strip()[:300]}", hint=f"read `{self.log}`")
 
     def stop(self) -> None:
         """Stop the server and whatever it started; harmless if it is gone."""

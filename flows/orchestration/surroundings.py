@@ -3,10 +3,13 @@
 It must never hold anything of the caller's environment that was not passed in, and never lead to the profile or the home of a user.
 """
 
-from collections.abc import Mapping
+import json
 from pathlib import Path
 
-__all__ = ["client_surroundings", "server_surroundings"]
+from ...settings import Settings
+from ..house import Places
+
+__all__ = ["client_surroundings", "home_surroundings", "server_surroundings"]
 
 _COMMON = {
     # no numbers about this machine to anybody
@@ -39,13 +42,18 @@ def _home(home: Path) -> dict[str, str]:
     return {"PREFECT_HOME": str(home), "PREFECT_PROFILES_PATH": str(home / "profiles.toml")}
 
 
+def _plain(home: Path) -> dict[str, str]:
+    # what looks for a home finds Prefect's own, never the user's
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(home)}
+
+
 def server_surroundings(home: Path, port: int, credential: str) -> dict[str, str]:
-    """Variables of the server's process."""
+    """Variables of the server's process; it reaches nobody, so it gets no proxies and no certificates."""
     return {
+        **_plain(home),
         **_COMMON,
         **_BATCHED,
         **_home(home),
-        "HOME": str(home),
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_SERVER_API_AUTH_STRING": credential,
@@ -60,14 +68,23 @@ def server_surroundings(home: Path, port: int, credential: str) -> dict[str, str
     }
 
 
-def client_surroundings(home: Path, api_url: str, credential: str) -> dict[str, str]:
-    """Variables of a process that reaches this server."""
-    return {**_COMMON, **_home(home), "PREFECT_API_URL": api_url, "PREFECT_API_AUTH_STRING": credential}
+def client_surroundings(home: Path) -> dict[str, str]:
+    """Variables of a process that talks to some server; which one is said beside them."""
+    return {**_COMMON, **_home(home)}
 
 
-def past_proxies(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment with loopback taken out of any proxy's way: the server is on this machine."""
-    found = dict(environment)
+def home_surroundings(settings: Settings) -> dict[str, str]:
+    """Variables of a process that is to work in this home with exactly these settings, and with nothing else of ours."""
+    home = Places(settings.home).prefect
+    found = {**_plain(home), **settings.network_environment, "CUSTODY_HOME": str(settings.home)}
+    for name, value in settings.model_dump(mode="json", exclude={"home"}).items():
+        for field, setting in value.items() if isinstance(value, dict) else [("", value)]:
+            if setting is not None:
+                variable = "__".join(part for part in (f"CUSTODY_{name}", field) if part).upper()
+                found[variable] = setting if isinstance(setting, str) else json.dumps(setting)
+    if settings.index_url is not None:
+        found["CUSTODY_DEPENDENCIES__INDEX_URL"] = settings.index_url
+    # the server is on this machine, and no proxy is to stand between
     for name in ("NO_PROXY", "no_proxy"):
         found[name] = ",".join(part for part in (found.get(name, ""), "127.0.0.1", "localhost") if part)
     return found

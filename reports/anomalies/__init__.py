@@ -5,7 +5,7 @@ A detector must never read the ledger, a clock or a file by itself, and never ra
 
 from collections.abc import Iterable
 
-from ..types import Anomaly, Window
+from ..types import Anomaly
 from . import denial_burst, undeclared_reach
 from .records import Detector, RunRecord, records_of
 
@@ -15,8 +15,8 @@ DETECTORS: tuple[Detector, ...] = (denial_burst.DETECTOR, undeclared_reach.DETEC
 """Every detector, in the order in which reports name them."""
 
 
-def detect(records: Iterable[RunRecord], window: Window) -> tuple[Anomaly, ...]:
-    """What all detectors find in the window, worst first; records from before it are their baseline."""
+def detect(records: Iterable[RunRecord]) -> tuple[Anomaly, ...]:
+    """What all detectors find among the judged records, worst first; the others are their baseline."""
     ordered = sorted(records, key=lambda record: (record.time, record.entries[:1]))
-    found = [anomaly for detector in DETECTORS for anomaly in detector.find(ordered, window)]
-    return tuple(sorted(found, key=lambda a: (-a.severity.rank, -a.confidence, a.id)))
+    found = [anomaly for detector in DETECTORS for anomaly in detector.find(ordered)]
+    return tuple(sorted(found, key=lambda a: (-a.severity.rank, -a.confidence, a.entries[:1], a.id)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from math import exp, lgamma
 
-from ..types import Anomaly, Severity, Window
+from ..types import Anomaly, Severity
 from ..words import clip, count_of, joined, number, shorten, stamp
 from .records import Detector, RunRecord, anomaly_id, capped
 
@@ -73,13 +73,13 @@ class _Habit:
         return (self.others_refused + FIRST_GUESS * PRIOR_RUNS) / (self.others_runs + PRIOR_RUNS)
 
 
-def _find(records: Sequence[RunRecord], window: Window) -> Iterator[Anomaly]:
-    rolled_out = _changed_rules(records, window)
+def _find(records: Sequence[RunRecord]) -> Iterator[Anomaly]:
+    rolled_out = _changed_rules(records)
     by_principal: dict[str, list[RunRecord]] = {}
     for record in records:
         by_principal.setdefault(record.principal, []).append(record)
     for principal in sorted(by_principal):
-        burst = _densest(by_principal[principal], window, rolled_out)
+        burst = _densest(by_principal[principal], rolled_out)
         if burst is None or burst.weight < FEWEST:
             continue
         habit = _habit(records, principal, burst)
@@ -88,9 +88,9 @@ def _find(records: Sequence[RunRecord], window: Window) -> Iterator[Anomaly]:
             yield _explain(principal, burst, habit, chance)
 
 
-def _changed_rules(records: Sequence[RunRecord], window: Window) -> frozenset[str]:
+def _changed_rules(records: Sequence[RunRecord]) -> frozenset[str]:
     """Rules that refuse many principals in this window: the rules changed, not the principals."""
-    inside = [record for record in records if record.ended >= window.since]
+    inside = [record for record in records if record.judged]
     active = {record.principal for record in inside}
     hit: dict[str, set[str]] = {}
     for record in inside:
@@ -104,9 +104,9 @@ def _counts(record: RunRecord, rolled_out: frozenset[str]) -> bool:
     return record.refused and (not record.rules or not rolled_out.issuperset(record.rules))
 
 
-def _densest(own: Sequence[RunRecord], window: Window, rolled_out: frozenset[str]) -> _Burst | None:
+def _densest(own: Sequence[RunRecord], rolled_out: frozenset[str]) -> _Burst | None:
     """The stretch of at most half an hour with the heaviest refusals; the earliest of equals."""
-    refused = [r for r in own if r.ended >= window.since and _counts(r, rolled_out)]
+    refused = [r for r in own if r.judged and _counts(r, rolled_out)]
     best: _Burst | None = None
     first = 0
     for last, record in enumerate(refused):

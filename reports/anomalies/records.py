@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ...ledger.events import EgressAttempted, PolicyDecided, RunFinished, RunSubmitted
-from ..stories import Story
-from ..types import Anomaly, Window
+from ..stories import Known, Seen, Story, prying
+from ..types import Anomaly
 
-__all__ = ["Detector", "Reach", "RunRecord", "anomaly_id", "capped", "records_of"]
+__all__ = ["Detector", "Pry", "Reach", "RunRecord", "anomaly_id", "capped", "records_of"]
 
 _REFUSED_ENDS = frozenset({"denied", "blocked"})
 _MOST_ENTRIES = 20
@@ -33,6 +33,16 @@ class Reach:
     entry: int
 
 
+@dataclass(frozen=True, slots=True)
+class Pry:
+    """One file of secrets that a run asked for."""
+
+    path: str
+    announced: bool
+    """Its code names it."""
+    entry: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """One run that has ended, as detectors see it."""
@@ -40,8 +50,8 @@ class RunRecord:
     run: str
     time: datetime
     """Of its submission: when somebody tried."""
-    ended: datetime
-    """Of its end: this decides which window it belongs to."""
+    judged: bool
+    """Whether it belongs to what is judged; if not, it is baseline."""
     principal: str
     owner: str
     program: str
@@ -53,6 +63,7 @@ class RunRecord:
     rules: tuple[str, ...]
     """Deciding rules where a decision ended it, sorted."""
     reaches: tuple[Reach, ...]
+    pries: tuple[Pry, ...]
     undeclared: tuple[str, ...]
     """What the jail saw that no fact of the code announced."""
     event_id: str
@@ -70,22 +81,23 @@ class Detector:
     """What it looks for."""
     limits: str
     """What it cannot see."""
-    find: Callable[[Sequence[RunRecord], Window], Iterable[Anomaly]]
-    """Pure: records in order of their times, those that ended before the window are baseline."""
+    find: Callable[[Sequence[RunRecord]], Iterable[Anomaly]]
+    """Pure: takes records in order of their times; those that are not judged are baseline."""
 
 
-def records_of(stories: Iterable[Story]) -> list[RunRecord]:
+def records_of(known: Known) -> list[RunRecord]:
     """Every run that has ended; open ones have nothing to be judged by yet."""
-    return [_record(story, end.entry.time, end.event) for story in stories if (end := story.finished) is not None]
+    return [_record(known, story, end) for story in known.stories if (end := story.finished) is not None]
 
 
-def _record(story: Story, ended: datetime, end: RunFinished) -> RunRecord:
+def _record(known: Known, story: Story, finished: Seen[RunFinished]) -> RunRecord:
+    end = finished.event
     submitted = story.submitted
     frame = (RunSubmitted, PolicyDecided, RunFinished)
     return RunRecord(
         run=story.run,
         time=story.time,
-        ended=ended,
+        judged=finished.entry.index in known.inside_indices,
         principal=story.principal,
         owner=story.owner,
         program=story.program,
@@ -94,8 +106,9 @@ def _record(story: Story, ended: datetime, end: RunFinished) -> RunRecord:
         refused=end.end in _REFUSED_ENDS,
         rules=tuple(sorted(set(end.rules))),
         reaches=_reaches(story),
+        pries=_pries(story),
         undeclared=end.undeclared,
-        event_id=next(entry.id for entry in story.entries if entry.event is end),
+        event_id=finished.entry.id,
         entries=tuple(entry.index for entry in story.entries if isinstance(entry.event, frame)),
     )
 
@@ -111,9 +124,17 @@ def _reaches(story: Story) -> tuple[Reach, ...]:
     )
 
 
+def _pries(story: Story) -> tuple[Pry, ...]:
+    submitted = story.submitted
+    asked = tuple(mount.path for mount in submitted.mounts) if submitted else ()
+    named = set(submitted.facts.paths) if submitted else set()
+    found = [seen for seen in prying(story) if not seen.event.path.startswith(asked)]
+    return tuple(Pry(seen.event.path, seen.event.path in named, seen.entry.index) for seen in found)
+
+
 def anomaly_id(detector: str, principal: str, first: RunRecord) -> str:
     """`A-` and ten hex digits that the same observation has in every review."""
-    text = "\n".join((detector, principal, first.event_id))
+    text = f"{detector}\n{principal}\n{first.event_id}"
     return f"A-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
 
 

@@ -1,4 +1,4 @@
-"""Undeclared reach: a program tried to reach over the network what its request never asked for.
+"""Undeclared reach: programs reached for hosts, or for files of secrets, that their requests never asked for.
 
 Limits: it sees only what the jail recorded; where the program's own process reports its attempts, it can hide them.
 It must never call an attempt a connection.
@@ -6,83 +6,115 @@ It must never call an attempt a connection.
 
 from collections.abc import Iterator, Sequence
 
-from ..types import Anomaly, Severity, Window
+from ..types import Anomaly, Severity
 from ..words import clip, count_of, joined, number, shorten
-from .records import Detector, Reach, RunRecord, anomaly_id, capped
+from .records import Detector, Pry, Reach, RunRecord, anomaly_id, capped
 
 __all__ = ["DETECTOR"]
 
 
-def _find(records: Sequence[RunRecord], window: Window) -> Iterator[Anomaly]:
-    earlier: dict[str, list[RunRecord]] = {}
+def _find(records: Sequence[RunRecord]) -> Iterator[Anomaly]:
+    by_principal: dict[str, list[RunRecord]] = {}
     for record in records:
-        undeclared = [reach for reach in record.reaches if not reach.asked]
-        if undeclared and record.ended >= window.since:
-            yield _explain(record, undeclared, earlier.get(record.principal, []))
-        earlier.setdefault(record.principal, []).append(record)
+        by_principal.setdefault(record.principal, []).append(record)
+    for own in by_principal.values():
+        guilty = [record for record in own if record.judged and _undeclared(record)]
+        if guilty:
+            yield _explain(guilty, own[: own.index(guilty[0])])
 
 
-def _explain(record: RunRecord, reaches: Sequence[Reach], earlier: Sequence[RunRecord]) -> Anomaly:
-    connected = [reach for reach in reaches if reach.allowed]
-    hidden = [reach for reach in reaches if not reach.announced]
-    entries = [*record.entries, *(reach.entry for reach in reaches)]
+def _undeclared(record: RunRecord) -> list[Reach | Pry]:
+    return [*record.pries, *(reach for reach in record.reaches if not reach.asked)]
+
+
+def _explain(guilty: Sequence[RunRecord], earlier: Sequence[RunRecord]) -> Anomaly:
+    first = guilty[0]
+    found = [one for record in guilty for one in _undeclared(record)]
+    hidden = any(not one.announced for one in found)
+    entries = [*(i for record in guilty for i in record.entries), *(one.entry for one in found)]
     return Anomaly(
-        id=anomaly_id(DETECTOR.id, record.principal, record),
+        id=anomaly_id(DETECTOR.id, first.principal, first),
         detector=DETECTOR.id,
-        severity=_severity(connected=bool(connected), hidden=bool(hidden)),
-        title=f"{clip(record.program, 80)} tried to reach {_places(reaches)} that it had not asked for",
-        principal=clip(record.principal, 120),
-        owner=clip(record.owner, 120),
-        observed=_observed(record, reaches, connected),
+        severity=_severity(found, hidden=hidden),
+        title=f"{_programs(guilty)} reached for {_places(found)} unasked",
+        principal=clip(first.principal, 120),
+        owner=clip(first.owner, 120),
+        observed=_observed(guilty, found),
         baseline=_baseline(earlier),
-        why="A request is what people approve and rules judge. A program that reaches for more than its request says can be mistaken, careless or hostile; the jail held it, the request did not show it.",
-        benign=_benign(hidden),
-        next_step="Ask the owner what the program wanted there. If it is needed, let it ask for the host, so that the rules can judge it; if not, treat the agent as misled.",
+        why=(
+            "A request is what people approve and rules judge. A program that reaches for more than its request says "
+            "can be mistaken, careless or hostile, and its request did not show it."
+        ),
+        benign=_benign(hidden=hidden),
+        next_step=(
+            "Ask the owner what the program wanted there. If it is needed, let it ask for it, so that the rules can "
+            "judge it; if not, treat the agent as misled."
+        ),
         confidence=95 if hidden else 90,
         entries=capped(entries),
         entries_total=len(set(entries)),
     )
 
 
-def _severity(*, connected: bool, hidden: bool) -> Severity:
-    if connected:
+def _severity(found: Sequence[Reach | Pry], *, hidden: bool) -> Severity:
+    if any(isinstance(one, Reach) and one.allowed for one in found):
         return Severity.CRITICAL
-    return Severity.HIGH if hidden else Severity.MEDIUM
+    return Severity.HIGH if hidden or any(isinstance(one, Pry) for one in found) else Severity.MEDIUM
 
 
-def _places(reaches: Sequence[Reach]) -> str:
-    named = list(dict.fromkeys(f"{reach.host}:{reach.port}" for reach in reaches))
-    return clip(named[0], 80) if len(named) == 1 else count_of(len(named), "place")
+def _programs(guilty: Sequence[RunRecord]) -> str:
+    if len(guilty) == 1:
+        return clip(guilty[0].program, 60)
+    return f"{count_of(len(guilty), 'run')} of {clip(guilty[0].principal, 60)}"
 
 
-def _observed(record: RunRecord, reaches: Sequence[Reach], connected: Sequence[Reach]) -> str:
-    named = joined(shorten(dict.fromkeys(f"{reach.host}:{reach.port}" for reach in reaches), 5))
-    attempts = sum(reach.count for reach in reaches)
-    result = f"{count_of(len(connected), 'place')} answered" if connected else "every attempt was refused"
-    seen = (
-        f" The jail also saw, unannounced by its code: {joined(shorten(record.undeclared, 4))}."
-        if record.undeclared
-        else ""
-    )
-    return f"{count_of(attempts, 'attempt')} to reach {named}; {result}.{seen}"
+def _places(found: Sequence[Reach | Pry]) -> str:
+    names = list(dict.fromkeys(map(_name, found)))
+    return joined(names) if len(names) < 3 else f"{names[0]} and {count_of(len(names) - 1, 'more place')}"  # noqa: PLR2004 - because two names still fit into a title
+
+
+def _name(one: Reach | Pry) -> str:
+    return clip(one.path if isinstance(one, Pry) else f"{one.host}:{one.port}", 60)
+
+
+def _observed(guilty: Sequence[RunRecord], found: Sequence[Reach | Pry]) -> str:
+    reaches = [one for one in found if isinstance(one, Reach)]
+    pried = list(dict.fromkeys(_name(one) for one in found if isinstance(one, Pry)))
+    unannounced = sorted({text for record in guilty for text in record.undeclared})
+    parts = []
+    if pried:
+        parts.append(f"Opened or tried to open {joined(shorten(pried, 4))}; whether it succeeded was not observed.")
+    if reaches:
+        parts.append(_attempts(reaches))
+    if unannounced:
+        parts.append(f"Seen by the jail and announced by nothing in the code: {joined(shorten(unannounced, 4))}.")
+    return " ".join(parts)
+
+
+def _attempts(reaches: Sequence[Reach]) -> str:
+    named = joined(shorten(dict.fromkeys(map(_name, reaches)), 4))
+    answered = sum(reach.allowed for reach in reaches)
+    result = f"{count_of(answered, 'place')} answered" if answered else "all refused"
+    return f"{count_of(sum(reach.count for reach in reaches), 'attempt')} to reach {named}: {result}."
 
 
 def _baseline(earlier: Sequence[RunRecord]) -> str:
+    text = "The requests asked for none of these."
     if not earlier:
-        return "Cold start: its request asked for none of these, and this is the first run of its principal that the ledger knows."
-    before = sum(any(not reach.asked for reach in record.reaches) for record in earlier)
-    return f"Its request asked for none of these. {number(before)} of {count_of(len(earlier), 'earlier run')} of its principal did the like."
+        return f"Cold start: no earlier run of this principal is known. {text}"
+    before = sum(bool(_undeclared(record)) for record in earlier)
+    return f"{text} {number(before)} of {count_of(len(earlier), 'earlier run')} of this principal did the like."
 
 
-def _benign(hidden: Sequence[Reach]) -> str:
-    if not hidden:
-        return "Somebody forgot to ask: the program's text names the places openly."
-    return "A library that phones home, or an address that is put together at run time. The program's text does not name every place."
+def _benign(*, hidden: bool) -> str:
+    if hidden:
+        return "A library that phones home, or an address that is put together at run time: the program's text does not name every place."
+    return "Somebody forgot to ask: the program's text names the places openly."
 
 
 DETECTOR = Detector(
     id="undeclared_reach",
-    sentence="A program tried to reach over the network what its request never asked for.",
+    sentence="Programs reached for hosts, or for files of secrets, that their requests never asked for.",
     limits="Attempts that no layer of the jail records are not seen.",
     find=_find,
 )

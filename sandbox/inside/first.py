@@ -8,33 +8,38 @@ the program. Standard library only, few imports: this is on the way of every sta
 It must never run a line of the program in its own process, and never be traceable from inside (PR_SET_DUMPABLE 0).
 """
 
+# ruff: noqa: PTH102, PTH103, PTH109, PTH118, PTH120 - pathlib costs more than the rest of this start
+import _ctypes
 import errno
 import marshal
 import os
 import resource
 import select
 import signal
+import site
 import sys
-
-import _ctypes
 
 PR_SET_DUMPABLE = 4
 WORK = "/work"
 OUT = "/work/out"
 CHUNK = 65536
 FIELD = 400
-RECORDS_REMEMBERED = 4096
+WORDS = 24
+LINE = 4000
+KINDS_REMEMBERED = 4096
 EVERY_COUNT_UP_TO = 8
+HOST_AND_PORT = 2
 
 
-def set_dumpable(value):
-    """prctl by the address alone: the ctypes package would cost more than the rest of this start."""
-    address = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")
-    if _ctypes.call_function(address, (PR_SET_DUMPABLE, value, 0, 0, 0)) != 0:
+def set_dumpable(*, dumpable: bool) -> None:
+    """Calls prctl by its address alone: the ctypes package would cost more than the rest of this start."""
+    address = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]  # None is the program itself
+    if _ctypes.call_function(address, (PR_SET_DUMPABLE, int(dumpable), 0, 0, 0)) != 0:
         os._exit(70)
 
 
-def read_exactly(descriptor, count):
+def read_exactly(descriptor: int, count: int) -> bytes:
+    """Reads that many bytes; ends the jail if the runner is gone."""
     parts = []
     while count:
         part = os.read(descriptor, min(count, 1 << 20))
@@ -45,11 +50,11 @@ def read_exactly(descriptor, count):
     return b"".join(parts)
 
 
-def receive(control):
+def receive(control: int) -> dict[str, object]:
     """The job: a length, a header of plain values, then the files one after the other."""
     length = int.from_bytes(read_exactly(control, 8), "big")
-    job = marshal.loads(read_exactly(control, length))
-    for name, size in job["files"]:
+    job: dict[str, object] = marshal.loads(read_exactly(control, length))  # noqa: S302 - from the runner, before the program
+    for name, size in job["files"]:  # type: ignore[attr-defined]  # a list of pairs, written by the runner
         path = os.path.join(WORK, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -60,7 +65,7 @@ def receive(control):
     return job
 
 
-def attend(job, control, relay, wake):
+def attend(program: int, control: int, relay: int, wake: int) -> None:
     """Reaps until the program has ended, then kills and reaps whatever it left; never returns."""
     poll = select.poll()
     poll.register(wake, select.POLLIN)
@@ -73,178 +78,189 @@ def attend(job, control, relay, wake):
                 os._exit(72)
             if descriptor == wake:
                 os.read(wake, CHUNK)
-        while not ended:
-            try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if pid == 0:
-                break
-            if pid == job:
-                ended = True
-                micro = [int(seconds * 1_000_000) for seconds in (usage.ru_utime, usage.ru_stime)]
-                os.write(relay, b"exit %d %d %d %d\n" % (status, micro[0], micro[1], usage.ru_maxrss))
+        ended = reap(program, relay)
     os.write(relay, b"empty %d\n" % kill_all())
     os._exit(0)
 
 
-def kill_all():
+def reap(program: int, relay: int) -> bool:
+    """Reaps everything that has died; whether the program was among it."""
+    while True:
+        try:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if pid == 0:
+            return False
+        if pid == program:
+            user, system = int(usage.ru_utime * 1_000_000), int(usage.ru_stime * 1_000_000)
+            os.write(relay, b"exit %d %d %d\n" % (status, user, system))
+            return True
+
+
+def kill_all() -> int:
     """Kills every other process of the jail and says how many there were."""
     count = 0
     while True:
-        try:
+        try:  # noqa: SIM105 - contextlib costs more than the rest of this start
             os.kill(-1, signal.SIGKILL)
         except ProcessLookupError:
             pass
         try:
-            pid, _ = os.waitpid(-1, 0)
+            os.waitpid(-1, 0)
         except ChildProcessError:
             return count
         count += 1
 
 
-def install_hook(events, quiet):
+class Witness:
     """Reports what the interpreter is asked to do: first sightings at once, repeats ever more rarely."""
-    identity = os.fstat(events)[1:3]
-    seen = {}
-    owner = [os.getpid()]
-    folders = tuple(quiet[0])
-    exact = frozenset(quiet[1])
 
-    def emit(*fields):
-        if os.getpid() != owner[0]:
-            seen.clear()
-            owner[0] = os.getpid()
-        if fields not in seen and len(seen) >= RECORDS_REMEMBERED:
+    def __init__(self, events: int, quiet_folders: list[str], quiet_files: list[str]) -> None:
+        self.events = events
+        self.identity = identity(events)
+        self.seen: dict[tuple[str, ...], int] = {}
+        self.owner = os.getpid()
+        self.folders = tuple(quiet_folders)
+        self.files = frozenset(quiet_files)
+        self.acts = {
+            "socket.connect": self.address,
+            "socket.sendto": self.address,
+            "socket.getaddrinfo": self.lookup,
+            "socket.gethostbyname": self.lookup,
+            "subprocess.Popen": self.command,
+            "os.exec": self.command,
+            "os.posix_spawn": self.command,
+            "os.system": self.shell,
+            "os.fork": self.fork,
+            "os.forkpty": self.fork,
+            "open": self.opened,
+        }
+
+    def hook(self, event: str, args: tuple[object, ...]) -> None:
+        """The audit hook."""
+        act = self.acts.get(event)
+        if act is not None:
+            try:  # noqa: SIM105 - contextlib costs more than the rest of this start
+                act(event, args)
+            except Exception:  # noqa: BLE001, S110 - whatever goes wrong here must not change what the program does
+                pass
+
+    def tell(self, *fields: str) -> None:
+        """Writes one record, if this count of it is to be told."""
+        process = os.getpid()
+        if process != self.owner:
+            self.seen.clear()
+            self.owner = process
+        if fields not in self.seen and len(self.seen) >= KINDS_REMEMBERED:
             fields = ("overflow",)
-        count = seen[fields] = seen.get(fields, 0) + 1
+        count = self.seen[fields] = self.seen.get(fields, 0) + 1
         if count > EVERY_COUNT_UP_TO and count & (count - 1):
             return
-        line = "\x1f".join((str(owner[0]), str(count), *fields)).replace("\n", "\\n") + "\n"
+        line = "\x1f".join((str(process), str(count), *fields)).replace("\n", "\\n")
         # the program may have closed the descriptor and opened a file of its own under the same number
-        if os.fstat(events)[1:3] == identity:
-            os.write(events, line.encode("utf-8", "backslashreplace")[:4000].rstrip(b"\n") + b"\n")
+        if identity(self.events) == self.identity:
+            os.write(self.events, line.encode("utf-8", "backslashreplace")[:LINE] + b"\n")
 
-    def text(value):
-        if isinstance(value, (bytes, bytearray)):
-            value = bytes(value).decode("utf-8", "backslashreplace")
-        return str(value)[:FIELD].replace("\x1f", " ")
-
-    def words(values):
-        return [text(value) for value in list(values)[:24]] if isinstance(values, (list, tuple)) else [text(values)]
-
-    def address(event, args):
+    def address(self, event: str, args: tuple[object, ...]) -> None:
+        """A connection or a datagram."""
         place = args[-1]
-        if isinstance(place, tuple) and len(place) >= 2:
-            emit("egress", event, text(place[0]), text(place[1]))
+        if isinstance(place, tuple) and len(place) >= HOST_AND_PORT:
+            self.tell("egress", event, text(place[0]), text(place[1]))
         else:
-            emit("egress", event, "unix:" + text(place), "0")
+            self.tell("egress", event, "unix:" + text(place), "0")
 
-    def lookup(event, args):
-        port = args[1] if len(args) > 1 else 0
-        emit("egress", event, text(args[0]), text(port if port is not None else 0))
+    def lookup(self, event: str, args: tuple[object, ...]) -> None:
+        """A name that is to be resolved."""
+        port = args[1] if len(args) > 1 and args[1] is not None else 0
+        self.tell("egress", event, text(args[0]), text(port))
 
-    def command(event, args):
-        path = args[0]
-        if event == "subprocess.Popen" and not path:
-            path = args[1][0] if isinstance(args[1], (list, tuple)) and args[1] else args[1]
-        emit("command", event, text(path), *words(args[1]))
+    def command(self, event: str, args: tuple[object, ...]) -> None:
+        """A program that is to be started."""
+        words = args[1] if isinstance(args[1], (list, tuple)) else [args[1]]
+        self.tell("command", event, text(args[0] or (words[0] if words else "")), *map(text, words[:WORDS]))
 
-    def shell(event, args):
-        emit("command", event, "/bin/sh", "-c", text(args[0]))
+    def shell(self, event: str, args: tuple[object, ...]) -> None:
+        """A line for the shell."""
+        self.tell("command", event, "/bin/sh", "-c", text(args[0]))
 
-    def fork(event, args):
-        emit("command", event, "(fork)")
+    def fork(self, event: str, args: tuple[object, ...]) -> None:  # noqa: ARG002 - every act takes the same
+        """A copy of the program."""
+        self.tell("command", event, "(fork)")
 
-    def opened(event, args):
-        path = args[0]
-        if not isinstance(path, (str, bytes)):
+    def opened(self, event: str, args: tuple[object, ...]) -> None:
+        """A file that is to be opened, unless that is the interpreter's own business."""
+        if not isinstance(args[0], (str, bytes)):
             return
-        path = text(path)
+        path = text(args[0])
         if not path.startswith("/"):
             path = os.path.join(os.getcwd(), path)
         if "/." in path or "//" in path:
             path = os.path.normpath(path)
-        if path.startswith(folders) or path in exact:
-            return
-        emit("file", event, path)
+        if not path.startswith(self.folders) and path not in self.files:
+            self.tell("file", event, path)
 
-    kinds = {
-        "socket.connect": address,
-        "socket.sendto": address,
-        "socket.getaddrinfo": lookup,
-        "socket.gethostbyname": lookup,
-        "subprocess.Popen": command,
-        "os.exec": command,
-        "os.posix_spawn": command,
-        "os.system": shell,
-        "os.fork": fork,
-        "os.forkpty": fork,
-        "open": opened,
-    }
-
-    def hook(event, args, find=kinds.get):
-        act = find(event)
-        if act is not None:
-            try:
-                act(event, args)
-            except Exception:  # noqa: BLE001, S110 - watching must never change what the program does
-                pass
-
-    sys.addaudithook(hook)
-    return emit
+    def limit(self, error: BaseException) -> None:
+        """A limit that ended the program, in the program's own words."""
+        if isinstance(error, MemoryError):
+            self.tell("limit", "memory")
+        elif isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EFBIG}:
+            self.tell("limit", "disk")
+        elif isinstance(error, BlockingIOError) or (
+            isinstance(error, RuntimeError) and "start new thread" in str(error)
+        ):
+            self.tell("limit", "processes")
 
 
-def become_program(job, events):
+def text(value: object) -> str:
+    """A bounded string of whatever the program passed."""
+    if isinstance(value, (bytes, bytearray)):
+        value = bytes(value[:FIELD]).decode("utf-8", "backslashreplace")
+    return str(value)[:FIELD].replace("\x1f", " ")
+
+
+def identity(descriptor: int) -> tuple[int, int]:
+    """What a descriptor points at."""
+    found = os.fstat(descriptor)
+    return (found.st_dev, found.st_ino)
+
+
+def become_program(job: dict[str, object], events: int) -> None:
     """Runs the program as `__main__`; from here on nothing is trusted."""
-    path = os.path.join(WORK, job["file_name"])
-    resource.setrlimit(resource.RLIMIT_CPU, (job["cpu_seconds"], resource.getrlimit(resource.RLIMIT_CPU)[1]))
-    import site  # noqa: PLC0415 - only names for the prompt; no startup file of an environment is run
-
+    path = os.path.join(WORK, str(job["file_name"]))
+    resource.setrlimit(resource.RLIMIT_CPU, (job["cpu_seconds"], resource.getrlimit(resource.RLIMIT_CPU)[1]))  # type: ignore[arg-type]  # an int
     site.setquit()
     site.setcopyright()
     site.sethelper()
-    sys.argv = [path, *job["arguments"]]
-    sys.orig_argv = [sys.executable, *sys.argv]
-    sys.path[:0] = [WORK]
-    sys.path += job["sys_path"]
+    sys.argv = [path, *job["arguments"]]  # type: ignore[misc]  # a list of strings
+    sys.path = [WORK, *sys.path, *job["sys_path"]]  # type: ignore[misc]  # a list of strings
     sys.dont_write_bytecode = True
-    sys.stdout.reconfigure(line_buffering=True)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper at this point
     main = type(sys)("__main__")
     main.__file__ = path
-    main.__builtins__ = __builtins__
+    main.__annotations__ = {}
+    main.__dict__["__builtins__"] = sys.modules["builtins"]
     sys.modules["__main__"] = main
-    main.__dict__.setdefault("__annotations__", {})
-    with open(path, "rb") as file:
+    with open(path, "rb") as file:  # noqa: PTH123 - pathlib would be imported for this alone
         source = file.read()
-    emit = install_hook(events, job["quiet"])
+    witness = Witness(events, *job["quiet"])  # type: ignore[misc]  # two lists
+    sys.addaudithook(witness.hook)
     try:
         exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)  # noqa: S102 - the program, in its own process
     except SystemExit:
         raise
     except BaseException as error:  # noqa: BLE001 - the last frame before the interpreter's own
-        tell_limit(emit, error)
+        witness.limit(error)
         # tracebacks begin with the program's own first line
         error.__traceback__ = error.__traceback__.tb_next if error.__traceback__ else None
-        if isinstance(error, KeyboardInterrupt):
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
         sys.excepthook(type(error), error, error.__traceback__)
         sys.exit(1)
 
 
-def tell_limit(emit, error):
-    """A limit that ended the program, in its own words."""
-    if isinstance(error, MemoryError):
-        emit("limit", "memory")
-    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG):
-        emit("limit", "disk")
-    elif isinstance(error, BlockingIOError) or (isinstance(error, RuntimeError) and "start new thread" in str(error)):
-        emit("limit", "processes")
-
-
-def start():
+def start() -> None:
+    """Gets ready, says so, takes the job, forks."""
     control, relay, events = (int(word) for word in sys.argv[1:4])
-    set_dumpable(0)
+    set_dumpable(dumpable=False)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     for descriptor in (control, relay, events):
         os.set_inheritable(descriptor, False)
@@ -253,20 +269,21 @@ def start():
     job = receive(control)
     wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    pid = os.fork()
-    if pid:
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    program = os.fork()
+    if program:
         os.close(events)
         os.write(relay, b"started\n")
-        attend(pid, control, relay, wake)
+        attend(program, control, relay, wake)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for descriptor in (control, relay, wake, woken):
         os.close(descriptor)
     os.setsid()
-    set_dumpable(1)
+    set_dumpable(dumpable=True)
     become_program(job, events)
 
 
-start()
+if __name__ == "__main__":
+    start()

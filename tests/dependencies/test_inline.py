@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custody.dependencies import check_declared, parse_requirements, read_inline
@@ -73,6 +73,7 @@ def test_a_block_that_cannot_be_taken_is_refused(block: bytes, reason: str) -> N
     assert reason in refused.value.message
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(
     st.lists(
         st.sampled_from(["# /// script", "# ///", "#", "# a = 1", "# dependencies = ['six']", "x", ""]), max_size=12

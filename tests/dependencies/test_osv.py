@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custody.dependencies.osv import Foreign, Quarantined, Record, read_record, version_key
@@ -169,11 +169,13 @@ _JSON = st.recursive(
 )
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(_JSON)
 def test_any_json_is_a_record_or_quarantined_or_foreign(value: object) -> None:
     assert isinstance(read_record(value), Record | Quarantined | Foreign)
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(
     _JSON,
     st.sampled_from(["affected", "aliases", "severity", "modified", "database_specific", "summary", "schema_version"]),

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custody.dependencies import parse_requirements
@@ -198,6 +198,7 @@ _PIECES = st.sampled_from(
 )
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.one_of(st.binary(max_size=200), st.lists(_PIECES, max_size=40).map(lambda parts: "".join(parts).encode())))
 def test_any_bytes_are_a_lock_or_a_usage_error(text: bytes) -> None:
     try:
@@ -219,6 +220,7 @@ _PINS = st.builds(
 )
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.lists(_PINS, min_size=1, max_size=8))
 def test_the_rendering_round_trips_and_forgets_the_order(lines: list[str]) -> None:
     try:

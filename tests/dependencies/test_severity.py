@@ -1,7 +1,7 @@
 """Severities and where they come from."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custody.dependencies.severity import UNRATED, Rating, rate, strongest
@@ -40,6 +40,7 @@ def test_an_own_score_is_trusted_more_than_the_score_of_an_alias() -> None:
     assert strongest([word, alias]) == alias
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.text(max_size=60).map("CVSS:3.1/".__add__) | st.from_regex(r"\ACVSS:[34]\.[01](/[A-Z]{1,2}:[A-Z]){1,12}\Z"))
 def test_any_vector_gives_a_severity(vector: str) -> None:
     assert rate([vector], []).severity in Severity

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custody.dependencies import sources
@@ -46,6 +46,29 @@ def test_each_kind_of_file_gives_its_records(name: str, content: bytes, count: i
     found = _read(content, name)
     assert len(found) == count
     assert found[0] == _ONE
+
+
+def test_yaml_below_vulns_is_read_without_types() -> None:
+    """A version that looks like a number stays a text, a time stays a text, and nothing is nothing."""
+    text = b"id: X-1\nmodified: 2026-01-02T03:04:05Z\nwithdrawn: null\nsummary: ~\nversions: [1.10, 'a', yes]\n"
+    files = {
+        "db/vulns/six/X-1.yaml": text,
+        "db/.github/other.yaml": b"a: 1",
+        "db/vulns/x.yaml": b"a: [",
+        "db/vulns/y.yaml": b"[" * 9999,
+    }
+    first, second, third = _read(_zip(files), "db.zip")
+    assert first == {"id": "X-1", "modified": "2026-01-02T03:04:05Z", "versions": ["1.10", "a", "yes"]}
+    assert isinstance(second, Unreadable)
+    assert isinstance(third, Unreadable)
+
+
+def test_yaml_makes_no_objects_and_its_references_do_not_multiply() -> None:
+    bomb = b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(
+        b"%c: &%c [%s]\n" % (c, c, b",".join([b"*%c" % (c - 1)] * 9)) for c in range(98, 110)
+    )
+    for text in (b"!!python/object/apply:os.system ['false']", b"a: !!python/name:os.system", bomb, b"&a [*a]"):
+        assert len(_read(_zip({"vulns/X.yaml": text}), "db.zip")) == 1
 
 
 def test_what_is_not_json_is_said_in_its_place() -> None:
@@ -156,6 +179,7 @@ def test_no_single_broken_byte_in_a_zip_ends_in_a_traceback() -> None:
             continue
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.binary(max_size=300), st.sampled_from(["a.json", "a.jsonl", "a.jsonl.gz", "a.zip"]))
 def test_any_bytes_are_records_or_a_usage_error(content: bytes, name: str) -> None:
     try:

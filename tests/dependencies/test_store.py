@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from custody.dependencies import AdvisoryStore
 from custody.dependencies.index import AdvisoryIndex
@@ -48,7 +49,8 @@ def test_an_empty_store_has_no_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["[]", "{}", "[1, 2]", "not json", '[{"id": "X-1", "affected": [{"package": {"ecosystem": "npm", "name": "a"}}]}]']
+    "content",
+    ["[]", "{}", "[1, 2]", "not json", '[{"id": "X-1", "affected": [{"package": {"ecosystem": "npm", "name": "a"}}]}]'],
 )
 def test_an_import_without_a_usable_record_changes_nothing(
     osv_record: Make, store_of: StoreOf, tmp_path: Path, now: datetime, content: str
@@ -67,10 +69,41 @@ def test_an_import_without_a_usable_record_changes_nothing(
 def test_what_is_no_file_is_refused(tmp_path: Path, now: datetime) -> None:
     pipe = tmp_path / "pipe.json"
     os.mkfifo(pipe)
-    for path in (tmp_path, tmp_path / "absent.json", pipe):
+    for path in (tmp_path / "absent.json", pipe, Path("/dev/null")):
         with pytest.raises(UsageError):
             AdvisoryStore(tmp_path / "store").import_file(path, data_class=DataClass.IMPORTED, now=now)
     assert not (tmp_path / "store").exists()
+
+
+def test_a_store_that_cannot_be_written_is_one_sentence(osv_record: Make, store_of: StoreOf, tmp_path: Path) -> None:
+    (tmp_path / "advisories").write_text("a file")
+    with pytest.raises(DependencyError, match="the advisory store cannot be written: File exists"):
+        store_of(osv_record("X-1", "six"))
+
+
+def test_a_folder_is_taken_like_an_archive_of_it(osv_record: Make, tmp_path: Path, now: datetime) -> None:
+    """The folder of a database has other files too, hidden ones, and links that lead out of it."""
+    checkout = tmp_path / "database.git"
+    (checkout / "vulns" / "six").mkdir(parents=True)
+    (checkout / ".github" / "vulns").mkdir(parents=True)
+    (checkout / "vulns" / "six" / "X-1.yaml").write_text(yaml.safe_dump(osv_record("X-1", "six", withdrawn=None)))
+    (checkout / "X-2.json").write_text(json.dumps(osv_record("X-2", "six")))
+    (checkout / ".github" / "vulns" / "X-3.yaml").write_text("not: a record")
+    (checkout / "README.yaml").write_text("not: a record")
+    (checkout / "vulns" / "X-4.json").symlink_to("/etc/hostname")
+    (checkout / "vulns" / "pipe.txt").touch()
+    store = AdvisoryStore(tmp_path / "store")
+    data = store.import_file(checkout, data_class=DataClass.IMPORTED, now=now)
+    assert (data.source, data.records, data.quarantined) == ("database.git", 2, 0)
+    assert _found(store, "six", "1.0") == ["X-1", "X-2"]
+    os.utime(checkout / "X-2.json", (0, 0))
+    assert store.import_file(checkout, data_class=DataClass.IMPORTED, now=now).sha256 == data.sha256
+
+
+def test_an_empty_folder_holds_no_advisory(tmp_path: Path, now: datetime) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="`empty` holds no usable advisory"):
+        AdvisoryStore(tmp_path / "store").import_file(tmp_path / "empty", data_class=DataClass.IMPORTED, now=now)
 
 
 def test_a_file_is_never_live_data(tmp_path: Path, now: datetime) -> None:
@@ -104,7 +137,9 @@ def test_an_index_that_was_changed_is_not_opened(osv_record: Make, store_of: Sto
         store.current()
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"generation": "../x", "index_sha256": "", "data": {}, "shrunk_from": 0}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"generation": "../x", "index_sha256": "", "data": {}, "shrunk_from": 0}']
+)
 def test_a_damaged_pointer_is_an_error_and_an_import_mends_it(osv_record: Make, store_of: StoreOf, text: str) -> None:
     store = store_of(osv_record("X-1", "six"))
     (store.folder / "current.json").write_text(text)
@@ -156,7 +191,9 @@ def test_data_that_shrank_is_marked_until_the_same_file_is_given_again(osv_recor
     assert _open(store_of(*many[:90])).shrunk_from == 0
 
 
-def test_the_second_of_two_records_with_one_id_makes_its_packages_undetermined(osv_record: Make, store_of: StoreOf) -> None:
+def test_the_second_of_two_records_with_one_id_makes_its_packages_undetermined(
+    osv_record: Make, store_of: StoreOf
+) -> None:
     store = store_of(osv_record("X-1", "six"), osv_record("X-1", "six"), osv_record("X-1", "attrs"))
     opened = _open(store)
     assert (opened.data.records, opened.data.quarantined) == (1, 1)

@@ -39,17 +39,30 @@ from custody.ledger.events import (
     UsageRecord,
 )
 from custody.ledger.types import Checkpoint, Entry, PayloadRef, Problem, Verification
-from custody.reports import Window
+from custody.reports import Review, Window, judge
 
 NOON = datetime(2026, 11, 19, 12, 0, tzinfo=UTC)
 LIMITS = LimitsRecord(
-    wall_seconds=30, cpu_seconds=30, memory_mib=256, processes=32, output_kib=256, disk_mib=32, files=1024,
-    open_files=128, artefact_mib=4, artefacts=16,
-)  # fmt: skip
+    wall_seconds=30,
+    cpu_seconds=30,
+    memory_mib=256,
+    processes=32,
+    output_kib=256,
+    disk_mib=32,
+    files=1024,
+    open_files=128,
+    artefact_mib=4,
+    artefacts=16,
+)
 DEMO_DATA = DataRecord(
-    data_class="demo", sha256="d" * 64, source="custody demonstration advisories", as_of="2026-11-01T00:00:00Z",
-    age_days=18, records=12, quarantined=0,
-)  # fmt: skip
+    data_class="demo",
+    sha256="d" * 64,
+    source="custody demonstration advisories",
+    as_of="2026-11-01T00:00:00Z",
+    age_days=18,
+    records=12,
+    quarantined=0,
+)
 LIVE_DATA = replace(DEMO_DATA, data_class="imported", sha256="e" * 64, source="osv export", records=18_204, age_days=1)
 OWNERS = {"agent-mailer": "maria", "agent-analyst": "jonas", "agent-builder": "maria"}
 
@@ -136,7 +149,9 @@ class World:
         profile: str = "demo",
         conductor: str = "direct",
     ) -> None:
-        plain = CodeRecord(language="python", parsed=True, error="", imports=(), flags=(), hosts=(), paths=(), secrets=())
+        plain = CodeRecord(
+            language="python", parsed=True, error="", imports=(), flags=(), hosts=(), paths=(), secrets=()
+        )
         self.put(
             RunSubmitted(
                 principal=principal,
@@ -168,7 +183,14 @@ class World:
         )
 
     def decide(
-        self, run: str, result: str, *, rules: tuple[str, ...] = (), reasons: tuple[str, ...] = (), stage: str = "run", roles: tuple[str, ...] = ()
+        self,
+        run: str,
+        result: str,
+        *,
+        rules: tuple[str, ...] = (),
+        reasons: tuple[str, ...] = (),
+        stage: str = "run",
+        roles: tuple[str, ...] = (),
     ) -> None:
         self.put(
             PolicyDecided(
@@ -194,10 +216,14 @@ class World:
         )
 
     def start(self, run: str, *, approval: Entry | None = None) -> None:
-        self.put(RunClaimed(nonce=sha(run)[:32], conductor="direct", pid=4711, boot_id="b", process_started="1"), run=run)
+        self.put(
+            RunClaimed(nonce=sha(run)[:32], conductor="direct", pid=4711, boot_id="b", process_started="1"), run=run
+        )
         if approval is not None and isinstance(approval.event, ApprovalGranted):
             self.put(
-                ApprovalConsumed(granted=approval.index, binding=approval.event.binding, approver=approval.event.approver),
+                ApprovalConsumed(
+                    granted=approval.index, binding=approval.event.binding, approver=approval.event.approver
+                ),
                 run=run,
             )
         self.put(
@@ -266,12 +292,26 @@ class World:
     def end(self, run: str, end: str, *, rules: tuple[str, ...] = (), explanation: str = "") -> None:
         self.put(RunFinished(end=end, started=False, outcome=None, explanation=explanation, rules=rules), run=run)
 
-    def egress(self, run: str, host: str, port: int, *, count: int = 1, allowed: bool = False, reason: str = "network is unreachable") -> None:
+    def egress(
+        self,
+        run: str,
+        host: str,
+        port: int,
+        *,
+        count: int = 1,
+        allowed: bool = False,
+        reason: str = "network is unreachable",
+    ) -> None:
         self.put(
             EgressAttempted(
-                host=host, port=port, allowed=allowed, reason="" if allowed else reason, source="audit_hook",
-                program_controlled=True, count=count,
-            ),  # fmt: skip
+                host=host,
+                port=port,
+                allowed=allowed,
+                reason="" if allowed else reason,
+                source="audit_hook",
+                program_controlled=True,
+                count=count,
+            ),
             run=run,
         )
 
@@ -288,7 +328,9 @@ class World:
             run=run,
         )
 
-    def audit(self, run: str | None, pins: int, *findings: FindingRecord, data: DataRecord = DEMO_DATA, lock: str = "") -> None:
+    def audit(
+        self, run: str | None, pins: int, *findings: FindingRecord, data: DataRecord = DEMO_DATA, lock: str = ""
+    ) -> None:
         vulnerable = sum(finding.state == "vulnerable" for finding in findings)
         self.put(
             DependenciesAudited(
@@ -326,15 +368,21 @@ class World:
     def built(self, run: str) -> None:
         self.put(
             EnvironmentBuilt(
-                environment=f"env-{run}", lock_sha256=sha(run), tree_sha256=sha("tree"), files=120, bytes=900_000,
-                tool="uv 0.13", in_jail=False, wall_ms=900,
-            ),  # fmt: skip
+                environment=f"env-{run}",
+                lock_sha256=sha(run),
+                tree_sha256=sha("tree"),
+                files=120,
+                bytes=900_000,
+                tool="uv 0.13",
+                in_jail=False,
+                wall_ms=900,
+            ),
             run=run,
         )
 
     # ---------------------------------------------------------------- whole runs
 
-    def succeeded(self, run: str, principal: str, program: str, **facts: object) -> None:
+    def succeeded(self, run: str, principal: str, program: str) -> None:
         self.submit(run, principal, program)
         self.decide(run, "allowed")
         self.start(run)
@@ -344,6 +392,18 @@ class World:
         self.submit(run, principal, program, code=code)
         self.decide(run, "denied", rules=(rule,), reasons=(f"{rule} says no",))
         self.end(run, "denied", rules=(rule,))
+
+
+def reviewed(world: World, *problems: Problem, anchored_to: int | None = None, hours: int = 24) -> Review:
+    """The last hours of a world, judged."""
+    return judge(
+        world.entries,
+        window=world.window(hours),
+        verification=world.verification(*problems, anchored_to=anchored_to),
+        review="R-2026-11-19-1",
+        organisation="Northwind Pay",
+        read_payload=world.read,
+    )
 
 
 CONTACTS = b"""Traceback (most recent call last):
@@ -359,9 +419,15 @@ def demo() -> World:
     world.put(LedgerOpened(origin="custody.demo", verifier_key="k", schema="1", release="0.1.0", by="custody"))
     world.put(
         PolicyChanged(
-            author="ana", policy_sha256=sha("policy"), schema_sha256=sha("schema"), previous_sha256=None, rules=12,
-            profiles=("default", "demo"), policy_set=ref("set"), files=(),
-        )  # fmt: skip
+            author="ana",
+            policy_sha256=sha("policy"),
+            schema_sha256=sha("schema"),
+            previous_sha256=None,
+            rules=12,
+            profiles=("default", "demo"),
+            policy_set=ref("set"),
+            files=(),
+        )
     )
     world.put(AdvisoriesImported(data=DEMO_DATA, previous_sha256=None, by="ana"))
     _mailer(world)
@@ -371,14 +437,26 @@ def demo() -> World:
     _limits(world)
     _snooper(world)
     world.put(
-        AccessDenied(action="approve", source="cli", rules=("only-approvers-approve",), reason="the role approver is missing", count=1),
+        AccessDenied(
+            action="approve",
+            source="cli",
+            rules=("only-approvers-approve",),
+            reason="the role approver is missing",
+            count=1,
+        ),
         actor="agent-builder",
     )
     world.submit("run-14", "agent-builder", "decode_payload.py", purpose="unpack a bundle")
     world.decide(
-        "run-14", "needs_approval", rules=("obfuscated-code-needs-approval",), reasons=("The code hides what it does; a person has to read it first.",), roles=("approver",)
+        "run-14",
+        "needs_approval",
+        rules=("obfuscated-code-needs-approval",),
+        reasons=("The code hides what it does; a person has to read it first.",),
+        roles=("approver",),
     )
-    world.put(RunHeld(decision="d-14", roles=("approver",), binding=sha("b14"), expires="2026-11-20T12:00:00Z"), run="run-14")
+    world.put(
+        RunHeld(decision="d-14", roles=("approver",), binding=sha("b14"), expires="2026-11-20T12:00:00Z"), run="run-14"
+    )
     world.freshness(
         ("tabulate", "0.9.0", "0.10.0", ""),
         ("python-dateutil", "2.9.0", "2.9.0", ""),
@@ -390,16 +468,32 @@ def demo() -> World:
 
 def _mailer(world: World) -> None:
     facts = CodeRecord(
-        language="python", parsed=True, error="", imports=("csv", "smtplib", "urllib"), flags=("network",),
-        hosts=("smtp.example.net",), paths=(), secrets=(),
-    )  # fmt: skip
-    world.submit("run-01", "agent-mailer", "mail_everyone.py", facts=facts, purpose="send the newsletter to every contact")
+        language="python",
+        parsed=True,
+        error="",
+        imports=("csv", "smtplib", "urllib"),
+        flags=("network",),
+        hosts=("smtp.example.net",),
+        paths=(),
+        secrets=(),
+    )
+    world.submit(
+        "run-01", "agent-mailer", "mail_everyone.py", facts=facts, purpose="send the newsletter to every contact"
+    )
     world.decide("run-01", "allowed", stage="submit")
     world.decide("run-01", "allowed", rules=("demo-programs-may-run",))
     world.start("run-01")
     world.egress("run-01", "smtp.example.net", 25, count=40)
     world.egress("run-01", "mail.example.net", 443, count=40)
-    world.finish("run-01", "failed", exit_code=1, wall_ms=640, stderr=CONTACTS, stdout=b"40 contacts\n", undeclared=("host name",))
+    world.finish(
+        "run-01",
+        "failed",
+        exit_code=1,
+        wall_ms=640,
+        stderr=CONTACTS,
+        stdout=b"40 contacts\n",
+        undeclared=("host name",),
+    )
 
 
 def _ordinary(world: World) -> None:
@@ -423,7 +517,9 @@ def _ordinary(world: World) -> None:
     world.decide("run-04", "allowed")
     world.start("run-04")
     for name in ("figures.csv", "summary.txt"):
-        world.put(ArtefactCollected(name=name, sha256=sha(name), bytes=2_048, redactions=0, content=ref(name)), run="run-04")
+        world.put(
+            ArtefactCollected(name=name, sha256=sha(name), bytes=2_048, redactions=0, content=ref(name)), run="run-04"
+        )
     world.finish("run-04", "succeeded", wall_ms=280, artefacts=2)
 
 
@@ -435,7 +531,12 @@ def _not_run(world: World) -> None:
     world.submit("run-06", "agent-builder", "parse_config.py", requirements=1)
     world.resolve("run-06", ("oldyaml", "5.1"))
     finding = FindingRecord(
-        name="oldyaml", version="5.1", state="vulnerable", severity="critical", advisories=("DEMO-2026-0003",), fixed_in=("5.4",)
+        name="oldyaml",
+        version="5.1",
+        state="vulnerable",
+        severity="critical",
+        advisories=("DEMO-2026-0003",),
+        fixed_in=("5.4",),
     )
     world.audit("run-06", 1, finding)
     world.decide("run-06", "denied", rules=("no-critical-findings",), reasons=("A package has a critical finding.",))
@@ -444,17 +545,31 @@ def _not_run(world: World) -> None:
 
 def _approved(world: World) -> None:
     facts = CodeRecord(
-        language="python", parsed=True, error="", imports=("base64",), flags=("dynamic_code", "obfuscated"), hosts=(), paths=(), secrets=()
+        language="python",
+        parsed=True,
+        error="",
+        imports=("base64",),
+        flags=("dynamic_code", "obfuscated"),
+        hosts=(),
+        paths=(),
+        secrets=(),
     )
     world.submit("run-07", "agent-builder", "packed.py", facts=facts, purpose="run a packed tool")
     rule = ("obfuscated-code-needs-approval",)
     world.decide("run-07", "needs_approval", rules=rule, reasons=("The code hides what it does.",), roles=("approver",))
-    world.put(RunHeld(decision="d-7", roles=("approver",), binding=sha("b7"), expires="2026-11-20T12:00:00Z"), run="run-07")
+    world.put(
+        RunHeld(decision="d-7", roles=("approver",), binding=sha("b7"), expires="2026-11-20T12:00:00Z"), run="run-07"
+    )
     granted = world.put(
         ApprovalGranted(
-            role="approver", approver="jonas", authentication="demo-directory", binding=sha("b7"), decision="d-8",
-            comment="read it: it only unpacks a table", expires="2026-11-20T12:00:00Z",
-        ),  # fmt: skip
+            role="approver",
+            approver="jonas",
+            authentication="demo-directory",
+            binding=sha("b7"),
+            decision="d-8",
+            comment="read it: it only unpacks a table",
+            expires="2026-11-20T12:00:00Z",
+        ),
         run="run-07",
         actor="jonas",
     )
@@ -482,7 +597,11 @@ def _limits(world: World) -> None:
             exit_code=1 if outcome == "failed" else None,
             signal=None if outcome == "failed" else 9,
             stdout=b"la la la\n" * 300 if flood else b"",
-            stderr=b"" if flood else b"BlockingIOError: [Errno 11] Resource temporarily unavailable\n" if hit == ("processes",) else b"",
+            stderr=b""
+            if flood
+            else b"BlockingIOError: [Errno 11] Resource temporarily unavailable\n"
+            if hit == ("processes",)
+            else b"",
             truncated=flood,
         )
     world.submit("run-12", "agent-analyst", "divide.py")
@@ -493,14 +612,31 @@ def _limits(world: World) -> None:
 
 def _snooper(world: World) -> None:
     facts = CodeRecord(
-        language="python", parsed=True, error="", imports=("socket",), flags=("network",), hosts=("127.0.0.1",), paths=("/etc/shadow",), secrets=()
+        language="python",
+        parsed=True,
+        error="",
+        imports=("socket",),
+        flags=("network",),
+        hosts=("127.0.0.1",),
+        paths=("/etc/shadow",),
+        secrets=(),
     )
     world.submit("run-13", "agent-builder", "look_around.py", facts=facts)
     world.decide("run-13", "allowed")
     world.start("run-13")
-    world.put(FileObserved(path="/etc/shadow", action="opened", source="audit_hook", program_controlled=True, sha256=""), run="run-13")
     world.put(
-        CommandObserved(path="/bin/id", arguments=("id",), source="audit_hook", program_controlled=True, exit_status=None, wall_ms=None),
+        FileObserved(path="/etc/shadow", action="opened", source="audit_hook", program_controlled=True, sha256=""),
+        run="run-13",
+    )
+    world.put(
+        CommandObserved(
+            path="/bin/id",
+            arguments=("id",),
+            source="audit_hook",
+            program_controlled=True,
+            exit_status=None,
+            wall_ms=None,
+        ),
         run="run-13",
     )
     world.egress("run-13", "127.0.0.1", 22, reason="connection refused")

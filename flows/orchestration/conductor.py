@@ -1,0 +1,185 @@
+"""Prefect as conductor, from the side of whoever asks: a process of its own runs the flows, against a server that is given.
+
+It must never read a result from that process: a run's end and a review are read from the ledger, by the caller.
+"""
+
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+
+from ...errors import ConfigurationError, CustodyError
+from ...settings import Settings
+from ..house import Places
+from .catalogue import Registered
+from .children import prepare_home
+from .children import start as start_child
+from .orders import Answer, Kind, Order
+from .server import PrefectServer
+from .surroundings import client_surroundings, home_surroundings
+
+__all__ = ["Performer", "own_conductor", "register"]
+
+_STOP_SECONDS = 20.0
+"""Longer than a jail needs to die and its end to become durable."""
+
+Progress = Callable[[str], None]
+
+
+class Performer:
+    """A process that runs flows, one at a time.
+
+    Args:
+        settings: of the home that the flows work in; the process gets exactly these.
+        client: the variables that lead to a Prefect server.
+    """
+
+    def __init__(self, settings: Settings, client: Mapping[str, str]) -> None:
+        self._log = Places(settings.home).prefect / "flows.log"
+        self._environment = {**home_surroundings(settings), **client}
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Start the process; loading Prefect takes it about two seconds, which nobody has to wait for.
+
+        Raises:
+            ConfigurationError: its log cannot be written.
+        """
+        prepare_home(self._log.parent)
+        self._process = start_child("perform", environment=self._environment, log=self._log, answers=True)
+
+    def perform(self, order: Order) -> Answer:
+        """Have it done; an interrupt meanwhile is passed on, and raised when the flow has come to its end.
+
+        Raises:
+            CustodyError: it was not done, or the process broke.
+        """
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
+            raise ConfigurationError("no process runs flows", hint="start it first")
+        try:
+            process.stdin.write(order.line())
+            process.stdin.flush()
+            line = _read(process, process.stdout.readline)
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise self._broken(process)
+        answer = Answer.read(line)
+        answer.check()
+        return answer
+
+    def _broken(self, process: subprocess.Popen[str]) -> CustodyError:
+        self.stop()
+        return CustodyError(
+            f"the process that runs flows ended with status {process.returncode}",
+            hint=f"read `{self._log}`; a run that it had started is closed as unknown by the next command",
+        )
+
+    def stop(self) -> None:
+        """End the process: at once if nothing runs in it; harmless if it is gone."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with process:  # closes the pipes: their end is the sign to stop
+            if process.stdin is not None:
+                process.stdin.close()
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _read(process: subprocess.Popen[str], readline: Callable[[], str]) -> str:
+    try:
+        return readline()
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        readline()  # its answer: the run has its end
+        raise
+
+
+class OwnConductor:
+    """A server and a process that runs flows, both ours, started in the background and waited for when they are first needed."""
+
+    def __init__(self, settings: Settings, progress: Progress) -> None:
+        self._progress = progress
+        self._server = PrefectServer(Places(settings.home).prefect)
+        self._settings = settings
+        self._performer: Performer | None = None
+
+    def start(self) -> None:
+        """Start both without waiting."""
+        self._server.start()
+        self._performer = Performer(self._settings, self._server.client)
+        self._performer.start()
+
+    def run(self, run: str) -> None:
+        """Conduct one received run as a flow.
+
+        Raises:
+            CustodyError: the flow broke; the ledger says how far the run came.
+        """
+        self._perform(Order(kind=Kind.RUN, values={"run": run}))
+
+    def review(self, *, since: datetime, until: datetime, principal: str) -> None:
+        """Review a window as a flow, as a service of the directory; empty for the OS user of this process.
+
+        Raises:
+            CustodyError: it was not reviewed.
+        """
+        values = {"since": since.isoformat(), "until": until.isoformat(), "service": principal}
+        self._perform(Order(kind=Kind.REVIEW, values=values))
+
+    def _perform(self, order: Order) -> None:
+        if self._performer is None:
+            raise ConfigurationError("the Prefect conductor was not started", hint="start it first")
+        self._server.wait(progress=lambda waited: self._progress(f"Prefect server, {waited:.0f} s"))
+        self._performer.perform(order)
+
+    def stop(self) -> None:
+        """Stop both; harmless if they are gone."""
+        try:
+            if self._performer is not None:
+                self._performer.stop()
+        finally:
+            self._server.stop()
+
+
+@contextmanager
+def own_conductor(settings: Settings, *, progress: Progress) -> Iterator[OwnConductor]:
+    """A Prefect server of our own for this home, and flows against it; both are gone afterwards, however this is left."""
+    conductor = OwnConductor(settings, progress)
+    try:
+        conductor.start()
+        yield conductor
+    finally:
+        conductor.stop()
+
+
+def register(settings: Settings, client: Mapping[str, str]) -> tuple[Registered, ...]:
+    """Register every deployment of the catalogue with the Prefect server that these variables lead to; what it acknowledged.
+
+    Args:
+        settings: of the home that the flows are to work in.
+        client: PREFECT_API_URL, and PREFECT_API_AUTH_STRING or what else that server asks for.
+
+    Raises:
+        ConfigurationError: no server is named.
+        CustodyError: it cannot be reached, or refused.
+    """
+    if not client.get("PREFECT_API_URL"):
+        raise ConfigurationError(
+            "no Prefect server is named", hint="set PREFECT_API_URL, and PREFECT_API_AUTH_STRING if it asks for one"
+        )
+    performer = Performer(settings, {**client_surroundings(Places(settings.home).prefect), **client})
+    performer.start()
+    try:
+        answer = performer.perform(Order(kind=Kind.REGISTER))
+    finally:
+        performer.stop()
+    return tuple(
+        Registered(name=row["name"], entrypoint=row["entrypoint"], schedule=row["schedule"], timezone=row["timezone"])
+        for row in answer.rows
+    )

@@ -1,0 +1,1 @@
+"""The room that judges what programs want to import."""

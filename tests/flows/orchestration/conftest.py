@@ -1,0 +1,137 @@
+"""One home, one Prefect server and one process that runs flows for all tests here.
+
+Nothing in this folder imports Prefect into the tests' own process: so neither its warnings nor its settings come in, and the profile of whoever
+runs the tests is never read.
+"""
+
+import base64
+import os
+import pwd
+import select
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import httpx
+import pytest
+
+from custody.flows import conduct
+from custody.flows.house import House, open_house
+from custody.flows.orchestration.conductor import Performer
+from custody.flows.orchestration.server import PrefectServer
+from custody.flows.setup import initialise
+from custody.ledger import Entry
+from custody.policies.types import HostRequest, RunRequest
+from custody.settings import Settings, load_settings
+
+PATIENCE = 120.0
+"""Seconds within which what is waited for must have come; nothing here takes more than a few."""
+
+
+class Submit(Protocol):
+    """Puts a program into the ledger for Prefect."""
+
+    def __call__(self, code: str, *, hosts: tuple[HostRequest, ...] = ()) -> str:
+        """Its run."""
+
+
+def os_user() -> str:
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+@dataclass(frozen=True)
+class Api:
+    """Prefect's API as any HTTP client sees it."""
+
+    client: httpx.Client
+
+    def read(self, path: str) -> dict[str, object]:
+        answer = self.client.get(path).raise_for_status().json()
+        assert isinstance(answer, dict)
+        return answer
+
+    def post(self, path: str, body: Mapping[str, object]) -> dict[str, object]:
+        answer = self.client.post(path, json=dict(body)).raise_for_status().json()
+        assert isinstance(answer, dict)
+        return answer
+
+    def flow_runs(self, name: str) -> list[dict[str, object]]:
+        wanted = {"flow_runs": {"name": {"any_": [name]}}}
+        answer = self.client.post("/flow_runs/filter", json=wanted).raise_for_status().json()
+        assert isinstance(answer, list)
+        return answer
+
+
+def basic(credential: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {base64.b64encode(credential.encode()).decode()}"}
+
+
+def until(process_id: int, come: Callable[[], bool]) -> None:
+    """Wait for something that a process is to bring about; fail at once if the process ends."""
+    watch = os.pidfd_open(process_id)
+    poll = select.poll()
+    poll.register(watch, select.POLLIN)
+    try:
+        for _ in range(int(PATIENCE / 0.2)):
+            if come():
+                return
+            assert not poll.poll(200), "the process ended before it came"
+        pytest.fail("it did not come")
+    finally:
+        os.close(watch)
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    home = tmp_path_factory.mktemp("prefect") / "home"
+    initialise(home, os_user=os_user())
+    return load_settings(home)
+
+
+@pytest.fixture(scope="session")
+def server(settings: Settings) -> Iterator[PrefectServer]:
+    with PrefectServer(settings.home / "prefect") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def api(server: PrefectServer) -> Iterator[Api]:
+    url = server.client["PREFECT_API_URL"]
+    with httpx.Client(base_url=url, headers=basic(server.client["PREFECT_API_AUTH_STRING"]), trust_env=False) as client:
+        yield Api(client)
+
+
+@pytest.fixture(scope="session")
+def performer(settings: Settings, server: PrefectServer) -> Iterator[Performer]:
+    performer = Performer(settings, server.client)
+    performer.start()
+    yield performer
+    performer.stop()
+
+
+@pytest.fixture
+def house(settings: Settings) -> Iterator[House]:
+    with open_house(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def submit(house: House) -> Submit:
+    """Puts a program into the ledger for Prefect, and gives its run."""
+
+    def put(code: str, *, hosts: tuple[HostRequest, ...] = ()) -> str:
+        principal = house.directory.by_os_user(os_user())
+        request = RunRequest(principal=principal, code=code.encode(), file_name="program.py", hosts=hosts)
+        passage = conduct.submit(house, request)
+        assert passage.result is None
+        return passage.run
+
+    return put
+
+
+def kinds(house: House, run: str) -> list[str]:
+    return [entry.kind for entry in house.ledger.entries(run=run)]
+
+
+def last(house: House, kind: str, run: str | None = None) -> Entry:
+    return next(house.ledger.entries(run=run, kinds=(kind,), newest_first=True))

@@ -1,0 +1,89 @@
+"""Bad input is refused before there is a run, and changes nothing."""
+
+import pytest
+
+from custody.errors import Exit, LedgerError, UsageError
+from custody.flows.house import House, open_house
+from custody.flows.intake import receive, resolve_mounts
+from custody.flows.passage import Conductor
+from custody.policies.types import Access, HostRequest, InputFile, Limits, MountRequest
+from tests.conftest import MakeHome
+
+from .conftest import Ask
+
+BAD: dict[str, tuple[dict[str, object], str]] = {
+    "code over 1 MiB": ({"code": b"#" * (2**20 + 1)}, "more than 1 MiB"),
+    "NUL bytes": ({"code": b"print(1)\0"}, "NUL"),
+    "empty": ({"code": b" \n"}, "nothing"),
+    "unknown language": ({"language": "cobol"}, "no runtime"),
+    "file name with a folder": ({"file_name": "../x.py"}, "not a file name"),
+    "file name with a control character": ({"file_name": "a\x1b.py"}, "not a file name"),
+    "unknown profile": ({"profile": "lax"}, "no profile"),
+    "limit of 0": ({"limits": Limits(wall_seconds=0)}, "at least 1"),
+    "host with a space": ({"hosts": (HostRequest("a b", 443),)}, "host and port"),
+    "port 0": ({"hosts": (HostRequest("a.example", 0),)}, "host and port"),
+    "input file that climbs": ({"files": (InputFile("../x", b""),)}, "input file"),
+    "absolute input file": ({"files": (InputFile("/etc/passwd", b""),)}, "input file"),
+    "input file in place of the outputs": ({"files": (InputFile("out", b""),)}, "input file"),
+    "two input files of one name": ({"files": (InputFile("a", b""), InputFile("a", b""))}, "same name"),
+    "input file in place of the program": ({"files": (InputFile("program.py", b""),)}, "same name"),
+    "argument that is no text": ({"arguments": ("\udc80",)}, "not text"),
+    "argument with NUL": ({"arguments": ("a\0b",)}, "not text"),
+    "too many arguments": ({"arguments": ("x",) * 201}, "too many"),
+    "unpinned requirements": ({"requirements": b"requests\n"}, "requirements"),
+    "requirements with options": ({"requirements": b"--index-url http://evil\n"}, "requirements"),
+    "declared package that is not in the lock": ({"declared": ("requests",)}, "requests"),
+    "mount with an odd name": ({"mounts": (MountRequest("/etc", Access.READ, "../x"),)}, "mount"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_a_usage_error_and_leaves_nothing(house: House, ask: Ask, case: str) -> None:
+    changes, words = BAD[case]
+    before = house.ledger.size
+    with pytest.raises(UsageError) as caught:
+        receive(house, ask(**changes), conductor=Conductor.DIRECT)
+    assert caught.value.exit_code == Exit.USAGE
+    assert words in f"{caught.value.message} {caught.value.hint}"
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
+    assert house.ledger.size == before
+    assert not house.places.owners.exists() or list(house.places.owners.iterdir()) == []
+
+
+def test_the_submission_is_durable_before_anything_is_decided(
+    house: House, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    original = type(house.gate).submit
+
+    def look(*arguments: object, **named: object) -> object:
+        seen.append([entry.kind for entry in house.ledger.entries(newest_first=True)][:1])
+        return original(*arguments, **named)  # type: ignore[arg-type]  # passed through
+
+    monkeypatch.setattr(type(house.gate), "submit", look)
+    receive(house, ask(), conductor=Conductor.DIRECT)
+    assert seen == [["run:submitted"]]
+
+
+def test_too_little_disk_refuses_before_the_log_fails(make_home: MakeHome, ask: Ask) -> None:
+    settings = make_home("full", configuration="\n[ledger]\ndisk_reserve_mib = 1000000000\n")
+    with open_house(settings) as house:
+        before = house.ledger.size
+        with pytest.raises(LedgerError) as caught:
+            receive(house, ask(), conductor=Conductor.DIRECT)
+        assert caught.value.exit_code == Exit.LEDGER
+        assert house.ledger.size == before
+
+
+def test_a_mount_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UsageError, match="not there"):
+        resolve_mounts([MountRequest("/no/such/path", Access.READ, "path")])
+
+
+def test_mounts_are_judged_by_their_real_path(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("mounts")
+    (folder / "real").mkdir()
+    (folder / "link").symlink_to(folder / "real")
+    (found,) = resolve_mounts([MountRequest(str(folder / "link"), Access.READ, "data")])
+    assert found.path == str(folder / "real")

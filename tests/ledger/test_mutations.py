@@ -1,0 +1,245 @@
+"""Every byte that is stored: whatever is flipped, removed, inserted, swapped, set to NULL or to another type is found.
+
+Twelve entries in three batches, two payloads, four checkpoints (the first of the empty ledger). `derived` is left out: it is no
+evidence, and its loss changes nothing. All bytes are tried with CUSTODY_TEST_DEPTH=deep, a random few hundred without.
+"""
+
+import os
+import random
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from custody.ledger import Ledger, LedgerFiles, verify_ledger
+
+from .drafts import ORIGIN, Drafts, artefact, claim, end, start
+from .forgery import Forger
+
+DEEP = os.environ.get("CUSTODY_TEST_DEPTH") == "deep"
+SAMPLE = 600
+FILE_FLIPS = 1200 if DEEP else 150
+TABLES = {
+    "entry": ("idx", "leaf", "event_id"),
+    "event_index": ("idx", "kind", "run", "actor", "outcome", "time_us", "seq"),
+    "head": ("id", "size", "frontier", "root"),
+    "checkpoint": ("size", "previous", "note"),
+    "payload": ("id", "idx", "hmac_key", "content"),
+    "tile": ("level", "idx", "data", "root"),
+    "alembic_version": ("version_num",),
+}
+Value = bytes | str | int | None
+
+
+class Small(NamedTuple):
+    """A ledger to damage."""
+
+    files: LedgerFiles
+    verifier_key: str
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    return _build(tmp_path_factory.mktemp("small"), filler=0)
+
+
+@pytest.fixture(scope="module")
+def tiled(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    return _build(tmp_path_factory.mktemp("tiled"), filler=256)
+
+
+def _build(home: Path, filler: int) -> Small:
+    files = LedgerFiles(home / "ledger.db", home / "keys")
+    drafts = Drafts()
+    with Ledger.create(files, origin=ORIGIN) as ledger:
+        payloads = [ledger.seal(content, media="text/plain") for content in (b"first", b"")]
+        ledger.append(drafts.several(3 + filler))
+        ledger.append(
+            [drafts.make(claim()), drafts.make(start()), drafts.make(artefact(payloads[0].ref))], payloads[:1]
+        )
+        last = [
+            drafts.make(artefact(payloads[1].ref)),
+            drafts.make(end("executed", "failed")),
+            *drafts.several(3, run=None),
+        ]
+        ledger.append([*last, drafts.make(run="ü")], payloads[1:])
+        assert ledger.size == 12 + filler
+        return Small(files, ledger.verifier_key)
+
+
+def found(small: Small, database: Path) -> bool:
+    """Whether anything is found, by somebody who has neither a pin nor the signer's memory."""
+    files = LedgerFiles(database, database.with_name("none"))
+    return not verify_ledger(files, verifier_key=small.verifier_key).consistent
+
+
+class Mutation(NamedTuple):
+    """One cell, and what it becomes."""
+
+    table: str
+    column: str
+    row: int
+    value: Value
+
+
+def mutations(database: Path, tables: tuple[str, ...]) -> Iterator[Mutation]:
+    """For every stored byte a flip, a removal and an insertion; for every cell NULL and other types."""
+    with sqlite3.connect(database) as connection:
+        for table in tables:
+            for column in TABLES[table]:
+                for row, value in connection.execute(f"SELECT rowid, {column} FROM {table}").fetchall():  # noqa: S608 - because the names stand above
+                    for changed in changes(value):
+                        yield Mutation(table, column, row, changed)
+    connection.close()
+
+
+def changes(value: Value) -> Iterator[Value]:
+    match value:
+        case int():
+            yield from (value + 1, value - 1, -value - 7, 1 << 62, None, str(value) + "x", b"\x00")
+        case str():
+            for position in range(len(value)):
+                yield value[:position] + chr(ord(value[position]) ^ 1) + value[position + 1 :]
+                yield value[:position] + value[position + 1 :]
+                yield value[:position] + "x" + value[position:]
+            yield from (value + "\n", None, 7, value.encode() + b"\xff")
+        case bytes():
+            for position in range(len(value)):
+                yield value[:position] + bytes([value[position] ^ 4]) + value[position + 1 :]
+                yield value[:position] + value[position + 1 :]
+                yield value[:position] + b"x" + value[position:]
+            yield from (value + b"\x00", None, 7, value.decode("latin-1") + "\u0101")
+        case None:
+            yield from (0, "", b"", "x")
+
+
+def apply(database: Path, mutation: Mutation) -> bool:
+    """Whether the database took it; what its constraints refuse cannot be stored."""
+    try:
+        with Forger(database).unguarded() as connection:
+            connection.execute("PRAGMA ignore_check_constraints = ON")
+            connection.execute(
+                f"UPDATE {mutation.table} SET {mutation.column} = ? WHERE rowid = ?",  # noqa: S608 - because the names stand above
+                (mutation.value, mutation.row),
+            )
+    except (sqlite3.IntegrityError, sqlite3.OperationalError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "tables", [("entry", "event_index"), ("head", "checkpoint", "payload", "alembic_version")], ids="+".join
+)
+def test_every_change_of_a_stored_value_is_found(small: Small, tables: tuple[str, ...], tmp_path: Path) -> None:
+    database = tmp_path / "ledger.db"
+    every = list(mutations(small.files.database, tables))
+    assert len(every) > 1000
+    chosen = every if DEEP else random.Random(11).sample(every, SAMPLE)  # noqa: S311 - because the same shall come again
+    _try_all(small, database, chosen)
+
+
+def test_every_change_of_a_tile_is_found(tiled: Small, tmp_path: Path) -> None:
+    every = list(mutations(tiled.files.database, ("tile",)))
+    chosen = random.Random(11).sample(every, 600 if DEEP else 25)  # noqa: S311 - because the same shall come again
+    _try_all(tiled, tmp_path / "ledger.db", chosen)
+
+
+def _try_all(small: Small, database: Path, chosen: list[Mutation]) -> None:
+    content, tried, missed = small.files.database.read_bytes(), 0, []
+    for mutation in chosen:
+        _put(database, content)
+        if apply(database, mutation) and _values(database) != _values(small.files.database):
+            tried += 1
+            if not found(small, database):
+                missed.append(mutation)
+    assert missed == []
+    assert tried > len(chosen) / 2
+
+
+def test_every_removed_row_is_found(tiled: Small, tmp_path: Path) -> None:
+    database = tmp_path / "ledger.db"
+    content = tiled.files.database.read_bytes()
+    for table in TABLES:
+        _put(database, content)
+        with sqlite3.connect(database) as connection:
+            row_ids = [row_id for (row_id,) in connection.execute(f"SELECT rowid FROM {table}")]  # noqa: S608 - because the names stand above
+        connection.close()
+        for row_id in row_ids[:3] + row_ids[-3:]:
+            _put(database, content)
+            Forger(database).run(f"DELETE FROM {table} WHERE rowid = ?", row_id)  # noqa: S608 - because the names stand above
+            assert found(tiled, database), (table, row_id)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("entry", "leaf"),
+        ("event_index", "kind"),
+        ("checkpoint", "note"),
+        ("payload", "content"),
+        ("payload", "hmac_key"),
+    ],
+)
+def test_every_swap_of_two_values_is_found(small: Small, tmp_path: Path, table: str, column: str) -> None:
+    database = tmp_path / "ledger.db"
+    content = small.files.database.read_bytes()
+    with sqlite3.connect(small.files.database) as connection:
+        cells = connection.execute(f"SELECT rowid, {column} FROM {table}").fetchall()  # noqa: S608 - because the names stand above
+    connection.close()
+    for (one, first), (other, second) in pairwise(cells):
+        if first == second:
+            continue
+        _put(database, content)
+        with Forger(database).unguarded() as forged:
+            for row_id, value in ((one, second), (other, first)):
+                forged.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (value, row_id))  # noqa: S608 - because the names stand above
+        assert found(small, database), (table, one)
+
+
+def test_a_flipped_bit_of_the_file_is_found_or_changes_nothing_that_is_stored(small: Small, tmp_path: Path) -> None:
+    database = tmp_path / "ledger.db"
+    content = small.files.database.read_bytes()
+    before = _values(small.files.database)
+    dice = random.Random(7)  # noqa: S311 - because the same shall come again
+    for _ in range(FILE_FLIPS):
+        position, bit = dice.randrange(len(content)), 1 << dice.randrange(8)
+        _put(database, content[:position] + bytes([content[position] ^ bit]) + content[position + 1 :])
+        assert found(small, database) or _values(database) == before, (position, bit)
+
+
+def test_every_truncation_is_found_by_the_pin_and_those_within_a_batch_without_it(small: Small, tmp_path: Path) -> None:
+    database = tmp_path / "ledger.db"
+    for size in range(12):
+        shutil.copyfile(small.files.database, database)
+        Forger(database).cut(size)
+        whole_batches = size in {0, 3, 6}
+        assert found(small, database) != whole_batches
+        memory = LedgerFiles(database, small.files.keys)
+        codes = {p.code for p in verify_ledger(memory, verifier_key=small.verifier_key).problems}
+        assert "truncated" in codes
+
+
+def _put(database: Path, content: bytes) -> None:
+    database.write_bytes(content)
+    for leftover in (database.with_name("ledger.db-wal"), database.with_name("ledger.db-shm")):
+        leftover.unlink(missing_ok=True)
+
+
+def _values(database: Path) -> object:
+    """Everything that is stored, or the error that reading it gives."""
+    connection = sqlite3.connect(f"{database.as_uri()}?mode=ro&immutable=1", uri=True)
+    try:
+        tables = {
+            table: connection.execute(f"SELECT rowid, * FROM {table} ORDER BY 1").fetchall()  # noqa: S608 - because the names stand above
+            for table in TABLES
+        }
+    except (sqlite3.DatabaseError, OverflowError) as error:
+        return repr(error)
+    else:
+        return tables
+    finally:
+        connection.close()

@@ -1,0 +1,157 @@
+"""Processes for tests of concurrency and of crashes; run as a program, so that one import serves all the forks.
+
+python workers.py claim DATABASE KEYS COUNT            COUNT processes claim one run at the same moment
+python workers.py write DATABASE KEYS COUNT SECONDS    COUNT processes append one by one for a while
+python workers.py crash DATABASE KEYS POINT            one process appends until it is killed at the point
+"""
+
+import itertools
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from custody.errors import ConflictError
+from custody.ledger import Draft, Ledger, LedgerFiles, keys, ledger, writing
+from custody.ledger.events import Event, LedgerHeartbeat, RunClaimed
+
+POINTS = (
+    "before-insert",
+    "after-insert",
+    "before-sign",
+    "after-sign",
+    "before-remember",
+    "memory-written",
+    "after-remember",
+)
+
+
+def draft(name: str, event: Event, run: str | None = None) -> Draft:
+    return Draft(id=name, event=event, actor="worker", time=datetime.now(UTC), run=run)
+
+
+def tell(answer: object) -> None:
+    """One line to the test."""
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+def claim(files: LedgerFiles, number: int) -> str:
+    nonce = RunClaimed(nonce=f"nonce-{number}", conductor="direct", pid=os.getpid(), boot_id="b", process_started="1")
+    with Ledger.open(files) as opened:
+        yield_until_go()
+        try:
+            (acknowledgement,) = opened.append([draft("run-1/claimed", nonce, "run-1")])
+        except ConflictError:
+            return "conflict"
+        return "repeated" if acknowledgement.repeated else "new"
+
+
+def write(files: LedgerFiles, number: int, seconds: float) -> str:
+    longest, done = 0.0, 0
+    with Ledger.open(files) as opened:
+        yield_until_go()
+        finish = time.monotonic() + seconds
+        while (began := time.monotonic()) < finish:
+            opened.append(
+                [draft(f"worker-{number}-{done}", LedgerHeartbeat(interval_seconds=done), f"worker-{number}")]
+            )
+            longest = max(longest, time.monotonic() - began)
+            done += 1
+    return json.dumps({"done": done, "longest": longest})
+
+
+def crash(files: LedgerFiles, point: str) -> None:
+    """Append batches of three, say each acknowledgement, and be killed in the fourth batch (or whenever the parent likes)."""
+    with Ledger.open(files) as opened:
+        for number in itertools.count():
+            if number == 3 and point in POINTS:
+                arm(point)
+            batch = [draft(f"{point}-{opened.size + i}", LedgerHeartbeat(interval_seconds=i)) for i in range(3)]
+            tell({"trying": [d.id for d in batch]})
+            done = opened.append(batch)
+            tell({"done": [a.index for a in done]})
+
+
+def arm(point: str) -> None:
+    """Die there."""
+    die: Callable[..., Any] = lambda *_a, **_k: os.kill(os.getpid(), signal.SIGKILL)  # noqa: E731 - because it is handed around
+
+    def before(owner: Any, name: str) -> None:
+        setattr(owner, name, die)
+
+    def after(owner: Any, name: str) -> None:
+        real = getattr(owner, name)
+        setattr(owner, name, lambda *a, **k: (real(*a, **k), die()))
+
+    match point:
+        case "before-insert":
+            before(writing.Batch, "_insert")
+        case "after-insert":
+            after(writing.Batch, "_insert")
+        case "before-sign":
+            before(ledger, "store_checkpoint")
+        case "after-sign":
+            after(ledger, "store_checkpoint")
+        case "before-remember":
+            before(keys.KeyDirectory, "remember")
+        case "memory-written":
+            after(os, "fdatasync")
+        case "after-remember":
+            after(keys.KeyDirectory, "remember")
+
+
+_GO = os.pipe()
+
+
+def yield_until_go() -> None:
+    """Wait until the parent lets all go at once."""
+    os.close(_GO[1])
+    os.read(_GO[0], 1)
+
+
+def together(count: int, work: Callable[[int], str]) -> list[str]:
+    """What each of the processes says."""
+    pipes, children = [], []
+    for number in range(count):
+        reading, writing_end = os.pipe()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                os.write(writing_end, work(number).encode())
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(writing_end)
+        pipes.append(reading)
+        children.append(child)
+    os.close(_GO[1])
+    said = []
+    for reading in pipes:
+        with os.fdopen(reading, "rb") as stream:
+            said.append(stream.read().decode())
+    for child in children:
+        os.waitpid(child, 0)
+    return said
+
+
+def main() -> None:
+    action, database, directory, *rest = sys.argv[1:]
+    files = LedgerFiles(Path(database), Path(directory))
+    match action:
+        case "claim":
+            tell(together(int(rest[0]), lambda number: claim(files, number)))
+        case "write":
+            tell(together(int(rest[0]), lambda number: write(files, number, float(rest[1]))))
+        case "crash":
+            crash(files, rest[0])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,4 @@
+import atexit, sys
+print("before")
+atexit.register(lambda: print("ok"))
+exit(0)

@@ -1,0 +1,58 @@
+import unicodedata
+
+import pytest
+
+from custody.reports.words import clip, count_of, duration, joined, shorten, size_of, visible, word_of
+
+UNSEEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+
+
+def test_every_character_that_nobody_sees_is_written_out() -> None:
+    left = [
+        f"U+{code:04X}"
+        for code in range(0x110000)
+        if unicodedata.category(chr(code)) in UNSEEN and chr(code) not in "\n\t" and visible(chr(code)) == chr(code)
+    ]
+    assert left == []
+
+
+def test_letters_of_all_scripts_stay_as_they_are() -> None:
+    text = "naïve Ωμέγα Кириллица 漢字 العربية עברית हिन्दी 🙂 a\u0301 — “quoted”\n\tnext"
+    assert visible(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31m", "␛[31m"),
+        ("a\u202eb", "a[U+202E]b"),
+        ("\x7f", "␡"),
+        ("\r", "␍"),
+        ("\ud800", "[U+D800]"),
+        ("\U000e0041", "[U+E0041]"),
+    ],
+)
+def test_how_they_are_written_out(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+def test_what_is_left_out_is_counted() -> None:
+    assert clip("x" * 305) == "x" * 300 + "… (5 characters left out)"
+    assert shorten(str(n) for n in range(11)) == ("0", "1", "2", "3", "4", "5", "6", "7", "and 3 more")
+
+
+def test_counts_lists_and_sizes_read_as_people_write_them() -> None:
+    assert [count_of(1, "run"), count_of(1_200, "run"), count_of(2, "entry", "entries")] == [
+        "1 run",
+        "1,200 runs",
+        "2 entries",
+    ]
+    assert [joined([]), joined(["a"]), joined(["a", "b"]), joined(["a", "b", "c"])] == [
+        "",
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
+    assert [size_of(1), size_of(2_049), size_of(3 * 1024 * 1024)] == ["1 byte", "3 KiB", "3 MiB"]
+    assert [duration(12), duration(2_040), duration(180_000)] == ["12 ms", "2.0 s", "3 min"]
+    assert [word_of(3), word_of(13)] == ["three", "13"]

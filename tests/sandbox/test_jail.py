@@ -1,0 +1,342 @@
+"""The real jail: ordinary programs work, and every way to end is told apart."""
+
+import hashlib
+import os
+import signal
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import RunProgram, Unprivileged, grant_of, job_of  # type: ignore[import-not-found]  # pytest puts this folder on the path
+
+from custody.errors import LayerError
+from custody.sandbox import JailSettings, Outcome, OutcomeClass, Sandbox
+
+pytestmark = pytest.mark.jail
+
+ORDINARY = sorted((Path(__file__).resolve().parents[1] / "programs" / "ordinary").glob("*.py"))
+ROOMY = {"memory_mib": 400, "processes": 32, "disk_mib": 16}
+is_root = os.geteuid() == 0
+
+
+@pytest.mark.parametrize("path", ORDINARY, ids=lambda path: path.stem)
+def test_an_ordinary_program_works(sandbox: Sandbox, path: Path) -> None:
+    outcome = sandbox.run(job_of(path.read_bytes(), file_name=path.name), grant_of(**ROOMY))
+    assert (outcome.outcome, outcome.stderr.content if outcome.exit_code else b"") == (OutcomeClass.SUCCEEDED, b""), (
+        outcome.explanation
+    )
+    assert outcome.stdout.content.endswith(b"ok\n")
+    assert outcome.limits_hit == ()
+    assert [call for call in outcome.syscalls if call.action == "killed"] == []
+
+
+def test_ordinary_programs_work_for_an_unprivileged_user(unprivileged: Unprivileged) -> None:
+    outcomes = unprivileged.run(
+        [(job_of(path.read_bytes(), file_name=path.name), grant_of(**ROOMY)) for path in ORDINARY]
+    )
+    failed = {
+        path.stem: outcome.stderr.content.decode()
+        for path, outcome in zip(ORDINARY, outcomes, strict=True)
+        if not outcome.stdout.content.endswith(b"ok\n")
+    }
+    assert failed == {}
+
+
+ENDINGS = {
+    "exit 0": ("pass", OutcomeClass.SUCCEEDED, 0, None),
+    "exit 137": ("import os; os._exit(137)", OutcomeClass.FAILED, 137, None),
+    "exit 255": ("import sys; sys.exit(255)", OutcomeClass.FAILED, 255, None),
+    "exit 159": ("raise SystemExit(159)", OutcomeClass.FAILED, 159, None),
+    "abort": ("import os; os.abort()", OutcomeClass.FAILED, None, signal.SIGABRT),
+    "a real fault": ("import ctypes; ctypes.string_at(0)", OutcomeClass.FAILED, None, signal.SIGSEGV),
+    "kill -9 of itself": ("import os; os.kill(os.getpid(), 9)", OutcomeClass.FAILED, None, signal.SIGKILL),
+    "an exception": ("1/0", OutcomeClass.FAILED, 1, None),
+    "a syntax error": ("def", OutcomeClass.FAILED, 1, None),
+    "exit with words": ("raise SystemExit('no')", OutcomeClass.FAILED, 1, None),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_an_end_of_the_programs_own_is_told_as_it_was(run: RunProgram, name: str) -> None:
+    code, outcome_class, exit_code, number = ENDINGS[name]
+    outcome = run(code)
+    assert (outcome.outcome, outcome.exit_code, outcome.signal, outcome.limits_hit) == (
+        outcome_class,
+        exit_code,
+        number,
+        (),
+    )
+
+
+def test_processor_time_is_a_limit(run: RunProgram) -> None:
+    outcome = run("while True: pass", cpu_seconds=1)
+    assert (outcome.outcome, outcome.limits_hit) == (OutcomeClass.KILLED_CPU, ("cpu",))
+
+
+def test_the_wall_clock_is_a_limit_that_fork_setsid_and_ignored_signals_do_not_escape(run: RunProgram) -> None:
+    outcome = run(
+        "import os, signal, time\n"
+        "for n in range(1, 30):\n"
+        "    try: signal.signal(n, signal.SIG_IGN)\n"
+        "    except OSError: pass\n"
+        "print('here', flush=True)\n"
+        "if os.fork() == 0: os.setsid()\n"
+        "time.sleep(60)",
+        wall_seconds=1,
+    )
+    assert (outcome.outcome, outcome.limits_hit, outcome.stdout.content) == (
+        OutcomeClass.TIMED_OUT,
+        ("wall",),
+        b"here\n",
+    )
+    assert 1000 <= outcome.usage.wall_ms < 3000
+
+
+def test_a_flood_is_cut_and_killed(run: RunProgram) -> None:
+    outcome = run("import os\nwhile True: os.write(1, b'x' * 65536); os.write(2, b'y' * 65536)", output_kib=64)
+    assert (outcome.outcome, outcome.limits_hit) == (OutcomeClass.KILLED_OUTPUT, ("output",))
+    assert len(outcome.stdout.content) + len(outcome.stderr.content) == 64 * 1024
+    assert outcome.stdout.truncated or outcome.stderr.truncated
+    assert outcome.stdout.sha256 == hashlib.sha256(b"x" * outcome.stdout.seen).hexdigest()
+    assert outcome.stdout.seen + outcome.stderr.seen < 8 * 1024 * 1024
+
+
+def test_a_forbidden_system_call_is_a_violation(run: RunProgram) -> None:
+    outcome = run("import ctypes; ctypes.CDLL(None).ptrace(0, 0, 0, 0)")
+    assert (outcome.outcome, outcome.signal) == (OutcomeClass.VIOLATED_POLICY, signal.SIGSYS)
+
+
+def test_cancelling_kills_the_jail(sandbox: Sandbox) -> None:
+    cancel = threading.Event()
+    timer = threading.Timer(0.3, cancel.set)
+    timer.start()
+    outcome = sandbox.run(job_of("import time; time.sleep(60)"), grant_of(), cancel=cancel)
+    timer.join()
+    assert (outcome.outcome, outcome.limits_hit) == (OutcomeClass.CANCELLED, ())
+
+
+def test_a_jail_that_cannot_start_is_our_failure_and_says_why(tmp_path: Path) -> None:
+    broken = Sandbox(JailSettings(state=tmp_path))
+    broken._alter = lambda spec: replace(spec, seccomp="POLICY x { NONSENSE }")
+    outcome = broken.run(job_of("print(1)"), grant_of())
+    assert outcome.outcome is OutcomeClass.INFRASTRUCTURE_ERROR
+    assert "Could not compile policy" in outcome.explanation
+
+
+def test_nsjail_dying_is_our_failure(tmp_path: Path) -> None:
+    false = tmp_path / "false"
+    false.write_bytes(Path("/usr/bin/false").read_bytes())
+    false.chmod(0o755)
+    outcome = Sandbox(JailSettings(state=tmp_path / "state", nsjail=false)).run(job_of("print(1)"), grant_of())
+    assert (outcome.outcome, outcome.exit_code) == (OutcomeClass.INFRASTRUCTURE_ERROR, None)
+
+
+needs_groups = pytest.mark.skipif(
+    not is_root, reason="control groups need root or delegation: run as root on a machine with v1 controllers"
+)
+
+
+@needs_groups
+@pytest.mark.parametrize(
+    "code",
+    ["x = bytearray(10**9)", "import subprocess, sys; subprocess.run([sys.executable, '-c', 'x = bytearray(10**9)'])"],
+)
+def test_memory_is_a_limit_also_for_a_grandchild(run: RunProgram, code: str) -> None:
+    outcome = run(code, memory_mib=64)
+    assert (outcome.outcome, outcome.limits_hit) == (OutcomeClass.KILLED_MEMORY, ("memory",))
+    assert outcome.usage.peak_memory_bytes == 64 * 1024 * 1024
+
+
+@needs_groups
+def test_a_violation_in_a_grandchild_is_told_though_the_program_ends_well(run: RunProgram) -> None:
+    outcome = run(
+        "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import ctypes; ctypes.CDLL(None).ptrace(0, 0, 0, 0)'])"
+    )
+    assert (outcome.outcome, outcome.exit_code) == (OutcomeClass.VIOLATED_POLICY, 0)
+    assert [(call.name, call.action, call.source) for call in outcome.syscalls] == [
+        ("ptrace", "killed", "kernel_audit")
+    ]
+
+
+@needs_groups
+def test_refused_calls_are_told(run: RunProgram) -> None:
+    outcome = run("import socket\ntry: socket.socket(40, 1)\nexcept OSError as error: print(error.errno)")
+    assert outcome.stdout.content == b"1\n"
+    assert [(call.name, call.action, call.count) for call in outcome.syscalls] == [("socket", "refused", 1)]
+
+
+def test_a_fork_bomb_stays_within_its_processes(run: RunProgram) -> None:
+    outcome = run("import os, time\nwhile True:\n    if os.fork() == 0: time.sleep(60)", processes=10)
+    assert (outcome.outcome, outcome.limits_hit) == (OutcomeClass.FAILED, ("processes",))
+    assert outcome.usage.peak_processes is None or outcome.usage.peak_processes <= 12
+
+
+def test_a_full_disk_and_a_full_table_of_inodes_are_told_apart(run: RunProgram) -> None:
+    assert run("open('/work/x', 'wb').write(b'x' * 10**7)", disk_mib=2).limits_hit == ("disk",)
+    assert run("for i in range(1000): open(f'/work/{i}', 'w').close()", files=50).limits_hit == ("inodes",)
+
+
+def test_what_the_program_leaves_running_is_killed(run: RunProgram) -> None:
+    outcome = run("import os, time\nif os.fork() == 0:\n    os.setsid(); time.sleep(60)\nprint('parent out')")
+    assert (outcome.outcome, outcome.stdout.content) == (OutcomeClass.SUCCEEDED, b"parent out\n")
+    assert outcome.usage.wall_ms < 5000
+
+
+def test_a_traceback_shows_only_the_programs_own_lines(run: RunProgram) -> None:
+    outcome = run("def inner():\n    return 1 / 0\ninner()\n")
+    text = outcome.stderr.content.decode()
+    assert text.startswith('Traceback (most recent call last):\n  File "/work/program.py", line 3, in <module>\n')
+    assert text.count("File ") == 2
+
+
+def test_arguments_and_input_files_arrive_as_given(run: RunProgram) -> None:
+    content = bytes(range(256)) * 4096
+    outcome = run(
+        "import sys, hashlib\nprint(sys.argv[1:])\nprint(hashlib.sha256(open('/work/data/in.bin', 'rb').read()).hexdigest())",
+        inputs=(("data/in.bin", content),),
+        arguments=("--größe", "a b", ""),
+    )
+    assert outcome.stdout.content.decode().splitlines() == [
+        "['--größe', 'a b', '']",
+        hashlib.sha256(content).hexdigest(),
+    ]
+
+
+def test_two_equal_jails_have_equal_digests(run: RunProgram) -> None:
+    first, second, other = run("pass"), run("print(1)"), run("pass", disk_mib=3)
+    assert first.spec_sha256 == second.spec_sha256 != other.spec_sha256
+
+
+def test_an_attempt_to_send_mail_is_told_with_host_and_port(run: RunProgram) -> None:
+    outcome = run(
+        "import smtplib, urllib.request\n"
+        "try: smtplib.SMTP('mail.example.org', 587)\n"
+        "except OSError as error: print(error)\n"
+        "try: urllib.request.urlopen('http://api.example.org/contacts')\n"
+        "except OSError as error: print(error)\n"
+    )
+    assert {(attempt.host, attempt.port, attempt.allowed) for attempt in outcome.egress} == {
+        ("mail.example.org", 587, False),
+        ("api.example.org", 80, False),
+    }
+    assert all(attempt.program_controlled for attempt in outcome.egress)
+
+
+def test_reading_shadow_and_reaching_for_the_hosts_loopback_are_both_told(run: RunProgram) -> None:
+    outcome = run(
+        "import socket\n"
+        "try: open('/etc/shadow')\n"
+        "except OSError as error: print(error.errno)\n"
+        "try: socket.create_connection(('127.0.0.1', 22), 2)\n"
+        "except OSError as error: print(error.errno)\n"
+    )
+    assert outcome.stdout.content == b"2\n111\n"
+    assert [(file.path, file.action) for file in outcome.files] == [("/etc/shadow", "attempted")]
+    assert [(attempt.host, attempt.port) for attempt in outcome.egress] == [("127.0.0.1", 22)]
+
+
+def test_commands_are_told_with_their_arguments(run: RunProgram) -> None:
+    outcome = run(
+        "import subprocess, sys, os\nsubprocess.run([sys.executable, '-c', 'pass'])\ntry: subprocess.run(['curl', 'x'])\nexcept OSError: pass\nos.system('id')"
+    )
+    assert [(command.path.rpartition("/")[2], command.arguments) for command in outcome.commands][1:] == [
+        ("curl", ("curl", "x")),
+        ("sh", ("-c", "id")),
+    ]
+
+
+def test_a_quiet_program_leaves_no_observation(run: RunProgram) -> None:
+    outcome = run(
+        "import json, ssl, sqlite3, zoneinfo, tempfile, email.message, urllib.request\nopen('/work/x', 'w').close(); tempfile.mkstemp(); zoneinfo.ZoneInfo('UTC')"
+    )
+    assert (outcome.files, outcome.commands, outcome.egress, outcome.syscalls) == ((), (), (), ())
+
+
+def test_artefacts_come_out_and_everything_else_is_refused_by_name(run: RunProgram) -> None:
+    outcome = run(
+        "import os\n"
+        "os.chdir('/work/out')\n"
+        "open('a.txt', 'w').write('A')\n"
+        "os.makedirs('deep/er'); open('deep/er/b.bin', 'wb').write(b'\\0B')\n"
+        "os.symlink('/etc/passwd', 'link'); os.mkfifo('pipe'); os.link('a.txt', 'a2.txt')\n"
+        "open('own.txt', 'w').write('O')\n"
+    )
+    assert [(artefact.name, artefact.content) for artefact in outcome.artefacts] == [
+        ("deep/er/b.bin", b"\0B"),
+        ("own.txt", b"O"),
+    ]
+    assert {refused.name: refused.reason.split(",")[0] for refused in outcome.refused_artefacts} == {
+        "a.txt": "has 2 names",
+        "a2.txt": "has 2 names",
+        "link": "a symbolic link",
+        "pipe": "a pipe",
+    }
+
+
+def test_artefacts_of_a_killed_run_come_out_too(run: RunProgram) -> None:
+    outcome = run("open('/work/out/partial.txt', 'w').write('half')\nimport time; time.sleep(60)", wall_seconds=1)
+    assert [artefact.name for artefact in outcome.artefacts] == ["partial.txt"]
+
+
+def test_secrets_are_redacted_where_the_grant_says_so(sandbox: Sandbox) -> None:
+    token = "ghp_" + "a" * 36
+    outcome = sandbox.run(job_of(f"print('{token}'); open('/work/out/t', 'w').write('{token}')"), grant_of())
+    assert (outcome.stdout.content, outcome.stdout.redactions) == (b"[redacted:github_token]\n", 1)
+    assert outcome.stdout.sha256 == hashlib.sha256(f"{token}\n".encode()).hexdigest()
+    assert outcome.artefacts[0].content == b"[redacted:github_token]"
+
+
+def test_an_environment_is_importable_and_its_startup_files_do_not_run(sandbox: Sandbox, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "a_package").mkdir()
+    (tmp_path / "a_package" / "__init__.py").write_text("ANSWER = 42\n")
+    (tmp_path / "evil.pth").write_text("import os; os.write(1, b'pth ran')\n")
+    (tmp_path / "sitecustomize.py").write_text("import os; os.write(1, b'sitecustomize ran')\n")
+    code = "import a_package, subprocess, sys\nprint(a_package.ANSWER, a_package.__file__, flush=True)\nsubprocess.run([sys.executable, '-c', 'pass'])\nopen('/environment/x', 'w')"
+    outcome = sandbox.run(job_of(code, environment=tmp_path), grant_of())
+    assert outcome.stdout.content == b"42 /environment/a_package/__init__.py\n"
+    assert b"Read-only file system" in outcome.stderr.content
+
+
+def test_the_layers_that_are_there_are_called_present(sandbox: Sandbox) -> None:
+    present = {layer.name for layer in sandbox.layers() if layer.state == "present"}
+    assert {
+        "user_namespace",
+        "mount_namespace",
+        "pid_namespace",
+        "network_namespace",
+        "ipc_namespace",
+        "uts_namespace",
+        "cgroup_namespace",
+    } < present
+    assert {"seccomp", "proc", "rlimits"} < present
+    assert all(layer.cause and layer.cure for layer in sandbox.layers() if layer.state != "present")
+
+
+def test_a_demanded_layer_that_is_missing_is_refused_before_anything_starts(sandbox: Sandbox) -> None:
+    demanding = grant_of()
+    for name in ("file_watch", "no_such_layer"):
+        with pytest.raises(LayerError, match=f"`{name}`"):
+            sandbox.run(job_of("print(1)"), replace(demanding, layers=(name,)))
+    outcome = sandbox.run(job_of("print(1)"), replace(demanding, layers=("seccomp", "user_namespace")))
+    assert outcome.outcome is OutcomeClass.SUCCEEDED
+
+
+def test_two_runs_at_once_do_not_disturb_each_other(sandbox: Sandbox) -> None:
+    outcomes: dict[str, Outcome] = {}
+
+    def one(name: str, code: str, **limits: int) -> None:
+        outcomes[name] = sandbox.run(job_of(code), grant_of(**limits))
+
+    threads = [
+        threading.Thread(target=one, args=("bomb", "x = bytearray(10**9)"), kwargs={"memory_mib": 64}),
+        threading.Thread(target=one, args=("calm", "import time; time.sleep(0.5); print('calm')")),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes["calm"].stdout.content == b"calm\n"
+    assert outcomes["calm"].outcome is OutcomeClass.SUCCEEDED
+    assert outcomes["bomb"].limits_hit == ("memory",)

@@ -1,0 +1,262 @@
+"""What cannot be done: one sentence and a hint, the right exit code, and nothing half done."""
+
+import os
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from custody import __version__
+from custody.flows.house import Places
+from custody.ledger import Draft, Ledger, LedgerFiles, events
+from custody.policies import Directory
+
+from .conftest import needs_root
+from .stage import DAEMON, USER, Ran, Stage
+
+Prepare = Callable[[Stage], None]
+
+
+def _nothing(stage: Stage) -> None:
+    del stage
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One thing that cannot be done."""
+
+    arguments: tuple[str, ...]
+    exit_code: int
+    error: str
+    """Part of the sentence."""
+    hint: str = ""
+    """Part of the hint."""
+    prepare: Prepare = _nothing
+    environment: dict[str, str] = field(default_factory=dict)
+    recorded: tuple[str, ...] = ()
+    """What the ledger has of it: only that somebody may try, which is decided before a file is looked at."""
+
+
+def _no_home(stage: Stage) -> None:
+    stage.home.rename(stage.folder / "elsewhere")
+
+
+def _no_policies(stage: Stage) -> None:
+    """A ledger in which no policy set was ever put in force."""
+    stage.home.rename(stage.folder / "elsewhere")
+    (stage.home / "ledger").mkdir(parents=True)
+    (stage.home / "keys").mkdir()
+    (stage.home / "directory.toml").write_text(Directory.starter(USER))
+    from_empty = Ledger.create(_files(stage), origin="custody.local/test")
+    with from_empty as ledger:
+        opened = events.LedgerOpened(
+            origin=ledger.origin, verifier_key=ledger.verifier_key, schema="0001", release=__version__, by=USER
+        )
+        ledger.append([Draft(id="ledger/opened", event=opened, actor=USER, time=datetime.now(UTC))])
+
+
+def _files(stage: Stage) -> LedgerFiles:
+    return Places(stage.home).ledger
+
+
+def _no_keys(stage: Stage) -> None:
+    (stage.home / "keys").rename(stage.folder / "keys")
+
+
+def _newer_schema(stage: Stage) -> None:
+    connection = sqlite3.connect(stage.home / "ledger" / "ledger.sqlite")
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.commit()
+    connection.close()
+
+
+def _in_home(name: str, text: str) -> Prepare:
+    return lambda stage: (stage.home / name).write_text(text) and None
+
+
+def _in_work(name: str, content: bytes) -> Prepare:
+    return lambda stage: (stage.work / name).write_bytes(content) and None
+
+
+def _unreadable(stage: Stage) -> None:
+    (stage.work / "locked.py").touch(mode=0o000)
+
+
+HELLO = ("run", "hello.py")
+BAD = {
+    "no home": Bad(HELLO, 1, "there is no custody home at `", "custody init", _no_home),
+    "no policy set in force": Bad(HELLO, 1, "no policy set is in force", "custody init", _no_policies),
+    "no keys": Bad(HELLO, 1, "key", "", _no_keys),
+    "a ledger of a newer schema": Bad(HELLO, 74, "has schema 9999", "newer", _newer_schema),
+    "a broken custody.toml": Bad(HELLO, 1, "is not TOML", "mend the file", _in_home("custody.toml", "profile = [")),
+    "an unknown setting": Bad(HELLO, 1, "setting `colour`", "docs/settings.md", _in_home("custody.toml", "colour = 1")),
+    "a broken directory.toml": Bad(HELLO, 1, "directory.toml` cannot be used", "", _in_home("directory.toml", "[humans")),
+    "no directory.toml": Bad(HELLO, 1, "directory.toml", "", lambda stage: (stage.home / "directory.toml").unlink()),
+    "a program that is not there": Bad(("run", "nowhere.py"), 2, "`nowhere.py` cannot be read: no such file"),
+    "a directory instead of a program": Bad(("run", "."), 2, "`.` is a directory, not a file"),
+    "a program with NUL bytes": Bad(("run", "nul.py"), 2, "holds NUL bytes", "", _in_work("nul.py", b"x = 1\0\n")),
+    "an empty program": Bad(("run", "empty.py"), 2, "`empty.py` is empty", "", _in_work("empty.py", b" \n")),
+    "a program of more than 1 MiB": Bad(
+        ("run", "large.py"), 2, "more than 1 MiB", "input files", _in_work("large.py", b"#" * (1024 * 1024 + 1))
+    ),
+    "a program in a language without a runtime": Bad(
+        ("run", "shell.sh"), 2, "no runtime for `bash`", "python", _in_work("shell.sh", b"echo hello\n")
+    ),
+    "requirements with options": Bad(
+        ("run", "-r", "r.in", "hello.py"), 2, "`r.in`, line 1: option", "hashes", _in_work("r.in", b"--pre\n")
+    ),
+    "requirements that are not there": Bad(("run", "-r", "r.in", "hello.py"), 2, "`r.in` cannot be read"),
+    "an input file that is not there": Bad(("run", "-i", "data.csv", "hello.py"), 2, "`data.csv` cannot be read"),
+    "an input file with the program's name": Bad(("run", "-i", "hello.py", "hello.py"), 2, "the same name"),
+    "an unknown profile": Bad(("run", "-p", "loose", "hello.py"), 2, "there is no profile `loose`", "`strict`"),
+    "a limit of nothing": Bad(("run", "-l", "wall_seconds=0", "hello.py"), 2, "limit `wall_seconds` must be at least 1"),
+    "an unknown limit": Bad(("run", "-l", "wishes=3", "hello.py"), 2, "there is no limit `wishes`", "wall_seconds"),
+    "a limit without a number": Bad(("run", "-l", "files=many", "hello.py"), 2, "needs a whole number, not `many`"),
+    "a host without a port": Bad(("run", "--host", "example.com", "hello.py"), 2, "is not a host and port", "NAME:PORT"),
+    "a mount that is not there": Bad(("run", "--mount", "/nowhere/at/all", "hello.py"), 2, "cannot be mounted"),
+    "a taken place for artefacts": Bad(("run", "--out", ".", "hello.py"), 2, "is not an empty directory"),
+    "a run that is not there": Bad(("runs", "show", "run-of-nothing"), 2, "there is no run `run-of-nothing`"),
+    "a run that is not there to continue": Bad(("runs", "continue", "run-of-nothing"), 2, "there is no run"),
+    "a run that is not there to approve": Bad(("approve", "run-of-nothing", "--yes"), 2, "there is no run"),
+    "advisories that are not there": Bad(
+        ("advisories", "import", "osv.json"), 2, "osv.json", recorded=("policy:decided",)
+    ),
+    "a pin that is not there": Bad(("verify", "--pin", "kept.note"), 2, "pin `kept.note` cannot be read"),
+    "a pin that is none": Bad(("verify", "--pin", "hello.py"), 2, "pin `hello.py` is no signed note"),
+    "a key that is not there": Bad(("verify", "--key", "kept.key"), 1, "`kept.key` cannot be read"),
+    "a beginning that is no time": Bad(("review", "run", "--since", "yesterday"), 2, "`yesterday` is not a time", "24h"),
+    "an end before the beginning": Bad(
+        ("review", "run", "--since", "2026-01-02T00:00:00Z", "--until", "2026-01-01T00:00:00Z"), 2, "ends before it begins"
+    ),
+    "a command that is not there": Bad(("fly",), 2, "fly", "--help"),
+    "an option that is not there": Bad(("run", "--fast", "hello.py"), 2, "--fast", "--help"),
+    "a command without its argument": Bad(("run",), 2, "missing argument", "--help"),
+    "no room for the ledger": Bad(HELLO, 74, "free", "", environment={"CUSTODY_LEDGER__DISK_RESERVE_MIB": "99999999"}),
+    "a demo over something else": Bad(("demo", "--into", "."), 2, "exists and is no demo", "--into"),
+    "a home over something else": Bad(("init",), 2, "exists already"),
+}
+
+
+def _says(ran: Ran, bad: Bad) -> None:
+    lines = ran.stderr.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["error", "hint"], ran
+    assert bad.error in lines[0]
+    assert bad.hint in lines[1]
+    assert lines[1].removeprefix("hint:").strip()
+    assert not lines[0].endswith(".")
+    assert ran.exit_code == bad.exit_code
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_it_is_refused_with_a_hint_and_changes_nothing(name: str, with_home: Stage) -> None:
+    bad = BAD[name]
+    (with_home.work / "hello.py").write_text("print('hello')\n")
+    bad.prepare(with_home)
+    kinds, files = with_home.kinds(), with_home.files()
+    ran = with_home.call(*bad.arguments, environment=bad.environment)
+    _says(ran, bad)
+    assert ran.stdout == ""
+    assert with_home.kinds() == [*kinds, *bad.recorded]
+    assert with_home.files() == files
+    told = with_home.call(*bad.arguments, "--json") if bad.arguments[0] == "runs" else None
+    assert told is None or told.value()["exit_code"] == bad.exit_code
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_an_unreadable_program_is_refused(with_home: Stage) -> None:
+    _unreadable(with_home)
+    kinds = with_home.kinds()
+    _says(with_home.call("run", "locked.py"), Bad((), 2, "`locked.py` cannot be read: permission denied"))
+    assert with_home.kinds() == kinds
+
+
+@needs_root
+def test_an_unknown_caller_is_denied_on_record(with_home: Stage) -> None:
+    (with_home.work / "hello.py").write_text("print('hello')\n")
+    ran = with_home.call("run", "hello.py", environment={"SUDO_UID": str(DAEMON)})
+    assert ran.exit_code == 3
+    assert "principal-known" in ran.stderr
+    assert with_home.kinds()[-3:] == ["run:submitted", "policy:decided", "run:finished"]
+    ran = with_home.call("log", "show", environment={"SUDO_UID": str(DAEMON)})
+    _says(ran, Bad((), 3, "may not readAudit"))
+    assert with_home.kinds()[-2:] == ["policy:decided", "access:denied"]
+
+
+def test_without_nsjail_a_run_is_unavailable_on_record(with_home: Stage) -> None:
+    (with_home.work / "hello.py").write_text("print('hello')\n")
+    ran = with_home.call("run", "hello.py", environment={"CUSTODY_SANDBOX__NSJAIL": "/nowhere/nsjail"})
+    assert ran.exit_code == 1
+    assert ran.stdout == ""
+    assert "/nowhere/nsjail" in ran.stderr
+    assert "hint: `custody doctor`" in ran.stderr
+    kinds = with_home.kinds()
+    assert kinds[-1] == "run:finished"
+    assert "run:started" not in kinds
+
+
+NO_NAMESPACES = "echo 0 > /proc/sys/user/max_user_namespaces && exec custody run hello.py"
+
+
+@pytest.mark.jail
+def test_without_user_namespaces_a_run_is_unavailable_and_the_cause_is_named(with_home: Stage) -> None:
+    (with_home.work / "hello.py").write_text("print('hello')\n")
+    ran = with_home.run(["unshare", "--user", "--map-root-user", "sh", "-c", NO_NAMESPACES])
+    assert ran.exit_code == 1, ran
+    assert ran.stdout == ""
+    assert "namespace" in ran.stderr
+    assert "hint: `custody doctor`" in ran.stderr
+    assert with_home.kinds()[-1] == "run:finished"
+    assert "run:started" not in with_home.kinds()
+
+
+@contextmanager
+def _mounted(place: Path, *arguments: str) -> Iterator[None]:
+    done = subprocess.run(["mount", *arguments, str(place)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"this machine lets nobody mount here, run the tests as its root: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@needs_root
+def test_a_full_disk_is_met_before_anything_is_half_done(with_home: Stage) -> None:
+    (with_home.work / "hello.py").write_text("print('hello')\n")
+    (with_home.work / "large.txt").write_bytes(os.urandom(6 * 1024 * 1024))
+    whole = with_home.folder / "whole"
+    with_home.home.rename(whole)
+    with_home.home.mkdir()
+    with _mounted(with_home.home, "-t", "tmpfs", "-o", "size=6m,mode=0700", "tmpfs"):
+        subprocess.run(["cp", "-a", f"{whole}/.", str(with_home.home)], check=True)
+        kinds, files = with_home.kinds(), with_home.files()
+        # less than the reserve is free: refused before it gets tight
+        _says(with_home.call(*HELLO), Bad((), 74, "free", "space"))
+        # the reserve is there, but the disk fills up while the input is written
+        small = {"CUSTODY_LEDGER__DISK_RESERVE_MIB": "1"}
+        ran = with_home.call("run", "--input", "large.txt", "hello.py", environment=small)
+        _says(ran, Bad((), 74, ""))
+        assert with_home.kinds() == kinds
+        assert with_home.files() == files
+        # nothing is broken by it
+        assert with_home.call("verify", environment=small).exit_code == 9
+        assert with_home.call("check", "hello.py", environment=small).exit_code == 0
+
+
+@needs_root
+def test_a_home_that_cannot_be_written_takes_no_run_and_can_still_be_verified(with_home: Stage) -> None:
+    (with_home.work / "hello.py").write_text("print('hello')\n")
+    kinds, files = with_home.kinds(), with_home.files()
+    with _mounted(with_home.home, "--bind", str(with_home.home)):
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(with_home.home)], check=True)
+        _says(with_home.call(*HELLO), Bad((), 74, "cannot be written: read-only file system", "mounted read-only"))
+        ran = with_home.call("verify")
+        assert ran.exit_code == 9
+        assert "the verdict was not recorded" in ran.stderr
+    assert with_home.kinds() == kinds
+    assert with_home.files() == files
