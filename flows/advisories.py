@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..dependencies import AdvisoryStore, parse_requirements
 from ..dependencies.types import AdvisoryData, DataClass, Findings, Severity
-from ..errors import Exit, UsageError
+from ..errors import DependencyError, Exit, UsageError
 from ..ledger import events
 from ..policies.types import Principal
 from . import entries
@@ -82,7 +82,7 @@ def import_file(house: House, principal: Principal, path: Path) -> AdvisoryData:
     """
     authorise(house, principal, "importAdvisories", subject=path.name[:80])
     store = AdvisoryStore(house.places.advisories)
-    before = store.current()
+    before = _in_use(store)
     data = store.import_file(path, data_class=DataClass.IMPORTED, now=house.clock())
     _record(house, principal, data, before)
     return data
@@ -91,10 +91,18 @@ def import_file(house: House, principal: Principal, path: Path) -> AdvisoryData:
 def import_demo(house: House, principal: Principal) -> AdvisoryData:
     """Put the shipped demo data in use: not a real audit."""
     store = AdvisoryStore(house.places.advisories)
-    before = store.current()
+    before = _in_use(store)
     data = store.import_demo(now=house.clock())
     _record(house, principal, data, before)
     return data
+
+
+def _in_use(store: AdvisoryStore) -> AdvisoryData | None:
+    """The data before; None too if it is damaged, which an import mends."""
+    try:
+        return store.current()
+    except DependencyError:
+        return None
 
 
 def _record(house: House, principal: Principal, data: AdvisoryData, before: AdvisoryData | None) -> None:

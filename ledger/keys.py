@@ -21,6 +21,7 @@ __all__ = ["KeyDirectory", "Signed"]
 
 _PRIVATE = "signing.key"
 _PUBLIC = "verifier.vkey"
+_SUCCESSOR = "signing.key.next"
 _MEMORY = "last-signed.json"
 _MISSING_HINT = "run `custody init`"
 _MEMORY_HINT = (
@@ -73,7 +74,9 @@ class KeyDirectory:
 
     def signer(self) -> Signer:
         """The private key; refused if others than the owner may read it."""
-        path = self.directory / _PRIVATE
+        return self._signer(self.directory / _PRIVATE)
+
+    def _signer(self, path: Path) -> Signer:
         text = _read(path)
         if path.stat().st_mode & 0o077:
             raise ConfigurationError(f"others may read the signing key `{path}`", hint=f"run `chmod 600 {path}`")
@@ -89,6 +92,35 @@ class KeyDirectory:
             return Verifier.parse(_read(path))
         except EvidenceError as error:
             raise ConfigurationError(f"{error.message}: `{path}`", hint="put the key back from a backup") from error
+
+    def identity(self) -> tuple[int, int]:
+        """Changes whenever the private key is replaced."""
+        found = (self.directory / _PRIVATE).stat()
+        return found.st_ino, found.st_mtime_ns
+
+    def prepare_successor(self, origin: str) -> Signer:
+        """Make the next key and keep it beside the present one, so that no crash can lose it once it has signed."""
+        successor = Signer(origin, secrets.token_bytes(HASH_BYTES))
+        (self.directory / _SUCCESSOR).unlink(missing_ok=True)
+        _write_new(self.directory / _SUCCESSOR, successor.private_text() + "\n")
+        return successor
+
+    def successor(self) -> Signer | None:
+        """A next key whose rotation was not finished."""
+        path = self.directory / _SUCCESSOR
+        return self._signer(path) if path.exists() else None
+
+    def promote(self, successor: Signer) -> None:
+        """Make the next key the present one; the public half first, as what both have signed stands under either."""
+        fresh = self.directory / f"{_PUBLIC}.new"
+        fresh.unlink(missing_ok=True)
+        _write_new(fresh, f"{successor.verifier}\n")
+        fresh.replace(self.directory / _PUBLIC)
+        (self.directory / _SUCCESSOR).replace(self.directory / _PRIVATE)
+
+    def forget_successor(self) -> None:
+        """Drop a next key that never signed."""
+        (self.directory / _SUCCESSOR).unlink(missing_ok=True)
 
     def recall(self) -> Signed:
         """What was last signed for."""

@@ -20,6 +20,8 @@ from sqlalchemy import Connection, Engine
 from ..errors import ConfigurationError, EvidenceError, LedgerError
 from ..redaction import Redactor
 from .database import in_plain_words, make_engine, reading, require_file, require_schema, rows
+from .events import LedgerKeyRotated
+from .keychain import rotations_in
 from .keys import KeyDirectory, Signed, require_origin
 from .notes import Proof, Signer, parse_checkpoint, render_proof
 from .payloads import require_committed, seal
@@ -27,7 +29,7 @@ from .queries import Wanted, count_entries, entry_by_id, stream_entries
 from .tiles import stored_tree
 from .tree import EMPTY_ROOT, Frontier
 from .turn import taking_turn
-from .types import Acknowledgement, Checkpoint, Draft, Entry, LedgerFiles, Payload, PayloadRef
+from .types import Acknowledgement, Checkpoint, Derived, Draft, Entry, LedgerFiles, Payload, PayloadRef
 from .writing import Batch, Head, read_head, require_continuity, store_checkpoint
 
 __all__ = ["Ledger"]
@@ -44,8 +46,11 @@ class Ledger:
         self._files = files
         self._engine = engine
         self._keys = KeyDirectory(files.keys)
-        self._verifier = self._keys.verifier()
-        self._signer: Signer | None = None if read_only else self._keys.signer()
+        self._keys.verifier()
+        self._read_only = read_only
+        self._signer: tuple[tuple[int, int], Signer] | None = None
+        if not read_only:
+            self._keys.signer()
         self._redactor = redactor
         self._limits = limits
 
@@ -128,21 +133,35 @@ class Ledger:
             if payloads:
                 raise LedgerError("payloads need an entry that refers to them", hint="append them together")
             return ()
-        signer = self._require_signer()
-        with in_plain_words(self._files.database), taking_turn(self._files.keys, self._limits.wait_seconds):
-            memory = self._keys.recall()
-            with self._engine.begin() as connection:
-                head = read_head(connection)
-                require_continuity(connection, head, memory, signer.verifier)
-                old = Signed(head.size, head.root)
-                batch = Batch(connection, head)
-                acknowledgements = batch.write(drafts, payloads)
-                if (new := batch.head()) is not None:
-                    store_checkpoint(connection, signer, new, old.size)
-            newest = old if new is None else Signed(new.size, new.root)
-            if newest != memory:
-                self._keys.remember(newest)
-        return acknowledgements
+        with self._turn() as signer:
+            return self._commit(drafts, payloads, [signer])
+
+    def rotate_key(self, *, event_id: str, actor: str, time: datetime) -> Acknowledgement:
+        """Put a new key in force: the entry that says so is signed for by both, what follows by the new one alone.
+
+        Whoever trusts either of the two can check the whole ledger; pins and proofs of before stay good under the old key.
+        """
+        with self._turn() as signer:
+            successor = self._keys.prepare_successor(signer.verifier.name)
+            event = LedgerKeyRotated(old_key=str(signer.verifier), new_key=str(successor.verifier), by=actor)
+            rotation = Draft(id=event_id, event=event, actor=actor, time=time)
+            (acknowledgement,) = self._commit([rotation], (), [signer, successor])
+            self._keys.promote(successor)
+        return acknowledgement
+
+    def keep_derived(self, name: str, *, version: int, state: Derived) -> None:
+        """Store a disposable result of reading the ledger; it replaces what was kept under the name."""
+        with self._turn(), self._engine.begin() as connection:
+            size = read_head(connection).size
+            if not 0 <= state.upto <= size:
+                raise LedgerError(
+                    f"derived state up to {state.upto} is ahead of the {size} entries", hint="derive it again"
+                )
+            connection.exec_driver_sql("DELETE FROM derived WHERE name = ?", (name,))
+            connection.exec_driver_sql(
+                "INSERT INTO derived (name, version, upto, content) VALUES (?, ?, ?, ?)",
+                (name, version, state.upto, state.content),
+            )
 
     def check_reserve(self) -> None:
         """Refuse while the disk still has room for what is already running: a LedgerError when the reserve is touched."""
@@ -183,6 +202,17 @@ class Ledger:
         with in_plain_words(self._files.database):
             yield from stream_entries(self._engine, wanted, newest_first=newest_first)
 
+    def derived(self, name: str, *, version: int) -> Derived | None:
+        """What was kept under the name by the same version of its maker; it is no evidence and may be gone at any time."""
+        with self._reading() as connection:
+            found = rows(
+                connection, "SELECT upto, content FROM derived WHERE name = ? AND version = ?", (name, version)
+            )
+            for upto, content in found:
+                if isinstance(upto, int) and isinstance(content, bytes) and 0 <= upto <= read_head(connection).size:
+                    return Derived(upto, content)
+        return None
+
     def entry(self, event_id: str) -> Entry | None:
         """The entry of an event, by its id."""
         with self._reading() as connection:
@@ -209,12 +239,12 @@ class Ledger:
     @property
     def origin(self) -> str:
         """The ledger's name in its checkpoints."""
-        return self._verifier.name
+        return self._keys.verifier().name
 
     @property
     def verifier_key(self) -> str:
         """The public key as C2SP vkey text."""
-        return str(self._verifier)
+        return str(self._keys.verifier())
 
     def checkpoint(self) -> Checkpoint:
         """The newest checkpoint, its signature checked."""
@@ -243,13 +273,49 @@ class Ledger:
     def _newest_checkpoint(self, connection: Connection) -> Checkpoint:
         for (note,) in rows(connection, "SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1"):
             if isinstance(note, str):
-                return parse_checkpoint(note, self._verifier)
+                return parse_checkpoint(note, self._keys.verifier())
         raise EvidenceError("the ledger holds no checkpoint", hint="run `custody verify`")
 
-    def _require_signer(self) -> Signer:
-        if self._signer is None:
+    @contextmanager
+    def _turn(self) -> Iterator[Signer]:
+        """Hold the turn to write, with the key that signs now."""
+        if self._read_only:
             raise LedgerError("the ledger was opened for reading only", hint="open it for writing")
-        return self._signer
+        with in_plain_words(self._files.database), taking_turn(self._files.keys, self._limits.wait_seconds):
+            self._finish_rotation()
+            identity = self._keys.identity()
+            if self._signer is None or self._signer[0] != identity:  # another process may have rotated it
+                self._signer = (identity, self._keys.signer())
+            yield self._signer[1]
+
+    def _commit(
+        self, drafts: Sequence[Draft], payloads: Sequence[Payload], signers: Sequence[Signer]
+    ) -> tuple[Acknowledgement, ...]:
+        memory = self._keys.recall()
+        with self._engine.begin() as connection:
+            head = read_head(connection)
+            require_continuity(connection, head, memory, signers[0].verifier)
+            old = Signed(head.size, head.root)
+            batch = Batch(connection, head)
+            acknowledgements = batch.write(drafts, payloads)
+            if (new := batch.head()) is not None:
+                store_checkpoint(connection, signers, new, old.size)
+        newest = old if new is None else Signed(new.size, new.root)
+        if newest != memory:
+            self._keys.remember(newest)
+        return acknowledgements
+
+    def _finish_rotation(self) -> None:
+        """A rotation that a crash interrupted: finished if its entry was committed, else undone."""
+        successor = self._keys.successor()
+        if successor is None:
+            return
+        with reading(self._engine) as connection:
+            newest = rotations_in(connection)[-1:]
+        if newest and newest[0].new == successor.verifier:
+            self._keys.promote(successor)
+        else:
+            self._keys.forget_successor()
 
 
 class _Limits:
@@ -293,7 +359,7 @@ def _fill(engine: Engine, signer: Signer) -> None:
             connection.exec_driver_sql(
                 "INSERT INTO head (id, size, frontier, root) VALUES (1, 0, ?, ?)", (b"", EMPTY_ROOT)
             )
-            store_checkpoint(connection, signer, Head(0, Frontier(), EMPTY_ROOT), None)
+            store_checkpoint(connection, [signer], Head(0, Frontier(), EMPTY_ROOT), None)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -25,8 +25,8 @@ _LONGEST_PAUSE_AT_TURN = 0.0005
 
 
 @contextmanager
-def taking_turn(directory: Path, wait_seconds: float) -> Iterator[float]:
-    """Hold the turn; yields how many of the seconds are left to wait for anything else."""
+def taking_turn(directory: Path, wait_seconds: float) -> Iterator[None]:
+    """Hold the turn; a LedgerError if it does not come in time."""
     deadline = time.monotonic() + wait_seconds
     turn = os.open(directory / "turn.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -36,7 +36,7 @@ def taking_turn(directory: Path, wait_seconds: float) -> Iterator[float]:
             _lock(turn, deadline, wait_seconds, _LONGEST_PAUSE_AT_TURN)
         finally:
             os.close(queue)
-        yield max(deadline - time.monotonic(), 0.0)
+        yield
     finally:
         os.close(turn)
 

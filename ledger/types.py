@@ -120,6 +120,14 @@ class Inclusion:
 
 
 @dataclass(frozen=True, slots=True)
+class Derived:
+    """A disposable result of reading the first `upto` entries."""
+
+    upto: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong with a ledger."""
 

@@ -18,7 +18,7 @@ from ..errors import ConfigurationError, EvidenceError, LedgerError
 from .database import in_plain_words, rows
 from .evidence import check_integrity, check_schema, opened_as_evidence, unreadable
 from .findings import Findings
-from .keychain import KeyChain
+from .keychain import KeyChain, rotations_in
 from .keys import KeyDirectory
 from .lifecycle import check_runs
 from .notes import Verifier, parse_checkpoint, parse_proof
@@ -34,6 +34,7 @@ def verify_ledger(
     *,
     verifier_key: str,
     pins: Sequence[Pin] = (),
+    from_pin: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
     """Check everything that is stored; raises only if the machine fails or the key given is none.
@@ -42,12 +43,12 @@ def verify_ledger(
         files: the database; of the keys only the signer's memory is looked at, where it is there.
         verifier_key: vkey text from a source that the checker trusts.
         pins: checkpoints that were kept, each with a label for messages.
+        from_pin: read again only what follows the newest outside pin; what it stands for is taken from the tiles under it.
         progress: called with the entries done and their number.
     """
-    keys = KeyChain(_trusted(verifier_key))
-    checker = _Checker(files, keys, pins)
+    checker = _Checker(files, _trusted(verifier_key), pins)
     with in_plain_words(files.database):
-        checker.check(progress)
+        checker.check(progress, from_pin=from_pin)
     return checker.result()
 
 
@@ -69,26 +70,25 @@ def check_proof(proof: str, leaf: bytes, verifier_key: str) -> Inclusion:
 class _Checker:
     """One verification."""
 
-    def __init__(self, files: LedgerFiles, keys: KeyChain, pins: Sequence[Pin]) -> None:
+    def __init__(self, files: LedgerFiles, trusted: Verifier, pins: Sequence[Pin]) -> None:
         self._files = files
-        self._keys = keys
+        self._trusted = trusted
+        self._pins = pins
         self._findings = Findings()
         self._walk: Walk | None = None
         self._landmarks: dict[int, list[Landmark]] = {}
         self._outside = 0
-        for pin in pins:
-            self._read_pin(pin)
         self._read_memory()
 
-    def check(self, progress: Callable[[int, int], None] | None) -> None:
+    def check(self, progress: Callable[[int, int], None] | None, *, from_pin: bool) -> None:
         if not self._files.database.is_file():
-            if not self._landmarks:
+            if not self._landmarks and not self._pins:
                 raise ConfigurationError(f"there is no ledger at `{self._files.database}`", hint="run `custody init`")
             self._findings.add("database-missing", f"there is no database at `{self._files.database}`")
             return
         try:
             with opened_as_evidence(self._files.database) as connection:
-                self._check_database(connection, progress)
+                self._check_database(connection, progress, from_pin=from_pin)
         except (DBAPIError, sqlite3.Error) as error:
             meaning = unreadable(error)
             if meaning is None:
@@ -122,10 +122,10 @@ class _Checker:
             checkpoint=walk.checkpoint if walk is not None else None,
         )
 
-    def _read_pin(self, pin: Pin) -> None:
+    def _read_pin(self, pin: Pin, keys: KeyChain) -> None:
         try:
-            kept = parse_checkpoint(pin.note, *self._keys.of_note(pin.note))
-            if kept.origin != self._keys.origin:
+            kept = keys.read_kept(pin.note)
+            if kept.origin != keys.origin:
                 raise EvidenceError(f"it is of the ledger `{kept.origin}`", hint="")  # noqa: TRY301 - because it is met like any unfit pin
         except EvidenceError as error:
             self._findings.add("pin-unusable", f"{pin.label} cannot be used: {error.message}")
@@ -143,13 +143,20 @@ class _Checker:
             return
         self._landmarks.setdefault(memory.size, []).append(Landmark("the signer's memory", memory.root, outside=False))
 
-    def _check_database(self, connection: Connection, progress: Callable[[int, int], None] | None) -> None:
+    def _check_database(
+        self, connection: Connection, progress: Callable[[int, int], None] | None, *, from_pin: bool
+    ) -> None:
         findings = self._findings
         if not check_schema(connection, findings):
             findings.not_checked.append("anything inside the database: its tables are not those of this release")
             return
         check_integrity(connection, findings)
-        walk = self._walk = Walk(connection, findings, self._keys, self._landmarks)
+        keys = KeyChain(self._trusted, rotations_in(connection))
+        for pin in self._pins:
+            self._read_pin(pin, keys)
+        walk = self._walk = Walk(connection, findings, keys, self._landmarks)
+        if from_pin:
+            self._skip(walk)
         walk.run(progress)
         findings.checks += [
             f"{walk.size} entries: contiguous, strictly read, canonical, hashed to the root, equal to tiles, head and index",
@@ -162,6 +169,16 @@ class _Checker:
             findings.not_checked.append(f"the content of {walk.unknown} entries: this release does not know their kind")
         check_runs(connection, findings)
         self._check_anchors(connection)
+
+    def _skip(self, walk: Walk) -> None:
+        outside = [size for size, marks in self._landmarks.items() if size and any(m.outside for m in marks)]
+        if outside and walk.skip_to(max(outside)):
+            self._findings.not_checked.append(
+                f"entries 0 to {max(outside) - 1} were not read again, nor their payloads, tiles and index: "
+                "the pin vouches for their hashes"
+            )
+        else:
+            self._findings.checks.append("everything was read: no outside pin could be begun from")
 
     def _check_anchors(self, connection: Connection) -> None:
         for size, kind, _evidence in rows(connection, "SELECT size, kind, evidence FROM anchor"):

@@ -14,11 +14,13 @@ from ..errors import EvidenceError
 from .codec import decode_leaf, payload_refs
 from .database import Row, rows
 from .findings import Findings
-from .keychain import KeyChain
+from .growing import GrowingTree
+from .keychain import KeyChain, Rotation
 from .notes import parse_checkpoint
 from .payloads import require_committed
 from .projection import project
-from .tree import EMPTY_ROOT, HASH_BYTES, TILE_WIDTH, Frontier, fold, leaf_hash, node_hash
+from .tiles import stored_tree
+from .tree import inclusion_root, leaf_hash
 from .types import Checkpoint, Entry
 from .writing import CLOCK_TOLERANCE
 
@@ -35,7 +37,7 @@ class Landmark(NamedTuple):
 
 _ENTRIES = (
     "SELECT e.idx, e.leaf, e.event_id, i.idx, i.kind, i.run, i.actor, i.outcome, i.time_us, i.seq "
-    "FROM entry e LEFT JOIN event_index i ON i.idx = e.idx ORDER BY e.idx"
+    "FROM entry e LEFT JOIN event_index i ON i.idx = e.idx WHERE e.idx >= ? ORDER BY e.idx"
 )
 _PROGRESS_EVERY = 1000
 
@@ -52,7 +54,8 @@ class Walk:
         self._landmarks = landmarks
         self._checkpoints: Iterator[Row] = rows(connection, "SELECT size, previous, note FROM checkpoint ORDER BY size")
         self._next_checkpoint = next(self._checkpoints, None)
-        self._tree = _GrowingTree(connection, findings)
+        self._tree = GrowingTree(connection, findings)
+        self._start = 0
         self._expected = 0
         self._agreed = 0
         self._pinned_to = 0
@@ -61,6 +64,7 @@ class Walk:
         self.unknown = 0
         self.checkpoint: Checkpoint | None = None
         self.checkpoints = 0
+        self._open_rotations: list[int] = []
         self.anchored_to: int | None = None
 
     @property
@@ -72,16 +76,42 @@ class Walk:
         """Root of the entries so far."""
         return self._tree.root()
 
+    def skip_to(self, size: int) -> bool:
+        """Begin after the first `size` entries, if the tiles lead to the root that was pinned there; False changes nothing.
+
+        The pinned root vouches for the hashes that the tiles give; the entries under them are not read, save those that changed
+        the key: without a proof of each, somebody could put in one that makes his own key the one to trust after the pin.
+        """
+        tree = GrowingTree.of_tiles(self._connection, self._findings, size)
+        if tree is None or all(mark.root != tree.root() for mark in self._landmarks.get(size, ()) if mark.outside):
+            return False
+        if not all(
+            self._stands(rotation, size, tree.root()) for rotation in self._keys.rotations if rotation.entry < size
+        ):
+            return False
+        self._tree = tree
+        self._start = self._expected = self._agreed = size
+        while self._next_checkpoint is not None and not _is_beyond(self._next_checkpoint, size - 1):
+            self._next_checkpoint = next(self._checkpoints, None)
+        return True
+
     def run(self, progress: Callable[[int, int], None] | None) -> None:
-        """Go through all entries."""
+        """Go through all entries, or all that follow where the walk began."""
         (total,) = next(rows(self._connection, "SELECT count(*) FROM entry"))
-        self._at_size(0)
-        for row in rows(self._connection, _ENTRIES):
+        self._at_size(self._start)
+        for row in rows(self._connection, _ENTRIES, (self._start,)):
             self._entry(row)
             self._at_size(self._expected)
             if progress is not None and (self.size % _PROGRESS_EVERY == 0 or self.size == total):
                 progress(self.size, int(str(total)))
         self._finish()
+
+    def _stands(self, rotation: Rotation, size: int, root: bytes) -> bool:
+        try:
+            path = stored_tree(self._connection, size).inclusion(rotation.entry)
+        except ValueError:
+            return False
+        return inclusion_root(rotation.leaf_hash, rotation.entry, size, path) == root
 
     def _entry(self, row: Row) -> None:
         index, leaf, event_id, *indexed = row
@@ -107,6 +137,8 @@ class Walk:
     def _compare_index(self, entry: Entry, index: object, event_id: object, indexed: Sequence[object]) -> None:
         if entry.event is None:
             self.unknown += 1
+        if entry.kind == "ledger:key_rotated":
+            self._open_rotations.append(entry.index)
         if index != entry.index or event_id != entry.id or tuple(indexed) != tuple(project(entry)):
             self._findings.add(
                 "index-changed", f"what the index says of entry {entry.index} is not what the entry says", entry.index
@@ -138,6 +170,8 @@ class Walk:
                 self._findings.add("payload-changed", f"{error.message}: entry {entry.index}", entry.index)
             if first == entry.index:
                 self._payloads += 1
+            elif isinstance(first, int) and 0 <= first < self._start:
+                continue
             elif not isinstance(first, int) or first > entry.index:
                 self._findings.add("payload-changed", f"payload `{ref.id}` names a wrong entry", entry.index)
 
@@ -162,7 +196,7 @@ class Walk:
     def _stored_checkpoint(self, row: Row) -> None:
         size, previous, note = row
         before = self.checkpoint.size if self.checkpoint is not None else None
-        if self.checkpoints == 0 and (size, previous) != (0, None):
+        if self.checkpoints == 0 and self._start == 0 and (size, previous) != (0, None):
             self._findings.add("checkpoint-missing", "the checkpoint of the empty ledger is missing")
         self.checkpoints += 1
         try:
@@ -177,6 +211,8 @@ class Walk:
         if checkpoint.size != size or checkpoint.origin != self._keys.origin:
             self._findings.add("checkpoint-signature", f"the checkpoint stored at {size} is another one", self._agreed)
             return
+        if any(size == rotation.entry + 1 for rotation in self._keys.rotations) and size - 1 in self._open_rotations:
+            self._open_rotations.remove(size - 1)
         if before is not None and previous != before:
             self._findings.add("checkpoint-missing", f"a checkpoint before {size} is missing", before)
         if checkpoint.root == self._tree.root():
@@ -206,9 +242,13 @@ class Walk:
             self._findings.add(
                 "unsigned-tail", f"entries {first} to {self._expected - 1} are covered by no checkpoint", first
             )
+        for index in self._open_rotations:
+            self._findings.add(
+                "key-rotation", f"entry {index} changes the key, but not both keys signed for that", index
+            )
         self._compare_head()
         self._tree.finish()
-        self._count("event_index", self.size, "index-changed", "the index has rows without entries")
+        self._count("event_index", self.size - self._start, "index-changed", "the index has rows without entries")
         self._count("payload", self._payloads, "payload-unknown", "payloads are stored that no entry refers to")
 
     def _compare_head(self) -> None:
@@ -217,76 +257,9 @@ class Walk:
             self._findings.add("head-changed", "the stored head is not that of the entries")
 
     def _count(self, table: str, expected: int, code: str, message: str) -> None:
-        if list(rows(self._connection, f"SELECT count(*) FROM {table}")) != [(expected,)]:  # noqa: S608 - because both names are literals above
+        query = f"SELECT count(*) FROM {table} WHERE idx >= ?"  # noqa: S608 - because the names are literals above
+        if list(rows(self._connection, query, (self._start,))) != [(expected,)]:
             self._findings.add(code, message)
-
-
-class _GrowingTree:
-    """A frontier that is cut at every tile, so that each tile can be compared when it is full."""
-
-    def __init__(self, connection: Connection, findings: Findings) -> None:
-        self._connection = connection
-        self._findings = findings
-        self._levels: list[tuple[Frontier, list[bytes]]] = []
-        self._full: list[int] = []
-        self.size = 0
-
-    def push(self, hashed: bytes) -> None:
-        self.size += 1
-        self._push(0, hashed)
-
-    def roots(self) -> list[bytes]:
-        """The frontier, largest subtree first."""
-        return [root for frontier, _hashes in reversed(self._levels) for root in frontier.roots]
-
-    def root(self) -> bytes:
-        roots = self.roots()
-        if not roots:
-            return EMPTY_ROOT
-        root = roots.pop()
-        while roots:
-            root = node_hash(roots.pop(), root)
-        return root
-
-    def finish(self) -> None:
-        """No more tiles than there should be."""
-        if list(rows(self._connection, "SELECT count(*) FROM tile")) != [(sum(self._full),)]:
-            self._findings.add("tile-changed", "tiles are stored that the entries do not fill")
-
-    def _push(self, level: int, hashed: bytes) -> None:
-        if level == len(self._levels):
-            self._levels.append((Frontier(), []))
-            self._full.append(0)
-        frontier, hashes = self._levels[level]
-        frontier.push(hashed)
-        hashes.append(hashed)
-        if frontier.size == TILE_WIDTH:
-            self._compare(level, self._full[level], hashes, frontier.roots[0])
-            self._full[level] += 1
-            self._levels[level] = (Frontier(), [])
-            self._push(level + 1, frontier.roots[0])
-
-    def _compare(self, level: int, index: int, hashes: list[bytes], root: bytes) -> None:
-        stored = next(
-            rows(self._connection, "SELECT data, root FROM tile WHERE level = ? AND idx = ?", (level, index)), None
-        )
-        if stored == (b"".join(hashes), root):
-            return
-        first = index * TILE_WIDTH ** (level + 1)
-        data, stored_root = stored or (None, None)
-        kept = _hashes_of(data)
-        if level == 0 and len(kept) == TILE_WIDTH and fold(kept) == stored_root:
-            # the tile is whole in itself: rather the leaf was changed than the tile, and the tile says which
-            changed = first + next(i for i in range(TILE_WIDTH) if kept[i] != hashes[i])
-            self._findings.add("leaf-changed", f"entry {changed} is not the one that its tile was made of", changed)
-        else:
-            self._findings.add("tile-changed", f"tile {level}/{index} is not that of the entries", first)
-
-
-def _hashes_of(data: object) -> list[bytes]:
-    if not isinstance(data, bytes) or len(data) != TILE_WIDTH * HASH_BYTES:
-        return []
-    return [data[i : i + HASH_BYTES] for i in range(0, len(data), HASH_BYTES)]
 
 
 def _is_beyond(row: Row, size: int) -> bool:

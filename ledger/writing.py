@@ -90,9 +90,9 @@ def require_continuity(connection: Connection, head: Head, memory: Signed, key: 
         )
 
 
-def store_checkpoint(connection: Connection, signer: Signer, head: Head, previous: int | None) -> Checkpoint:
+def store_checkpoint(connection: Connection, signers: Sequence[Signer], head: Head, previous: int | None) -> Checkpoint:
     """Sign for the head and store the checkpoint; it may be shown only after the commit."""
-    signed = sign_checkpoint(signer.verifier.name, head.size, head.root, [signer])
+    signed = sign_checkpoint(signers[0].verifier.name, head.size, head.root, signers)
     connection.exec_driver_sql(
         "INSERT INTO checkpoint (size, previous, note) VALUES (?, ?, ?)", (head.size, previous, signed.note)
     )

@@ -20,6 +20,7 @@ from ..errors import PolicyError
 from . import lint
 from .bundle import ACTIONS, ANSWERS, Bundle, Slice, context_of_run, context_of_submit
 from .engine import ENGINE, Engine
+from .explain import explained
 from .exposure import classes_of, exposure_of
 from .loading import load
 from .policy_set import PolicySet
@@ -95,7 +96,7 @@ class Gate:
     def lint(policies: PolicySet) -> tuple[PolicyProblem, ...]:
         """Everything that is wrong with a set, with file and line; what does not block it is said to be so."""
         loaded = load(policies)
-        return (*loaded.problems, *lint.untested(policies, loaded.rules))
+        return (*loaded.problems, *lint.untested(policies, loaded.rules), *lint.unknown_controls(loaded.rules))
 
     def with_lists(self, lists: Lists) -> "Gate":
         """This gate with other lists, for rule tests that bring their own."""
@@ -216,6 +217,10 @@ class Gate:
         words = subject.run if subject else kind
         asked.ask(action, resource, words, {"role": role} if action in ANSWERS else {})
         return self._permit(asked.bundle(), decision)
+
+    def why(self, basis: Basis, *, details: bool = False) -> tuple[str, ...]:
+        """A decision in sentences; with details for readers who may see them."""
+        return tuple(explained(basis, self._rules, details=details))
 
     def replay(self, inputs: bytes) -> Verdict:
         """Make a decision's last turn again from what was kept of it, under this policy set.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from .bundle import ACTIONS, ANSWERS, Slice, context_of_run, context_of_submit
+from .control_names import frameworks
 from .engine import Engine
 from .exposure import classes_of
 from .policy_set import PolicySet
@@ -31,7 +32,7 @@ from .types import (
     RunSubject,
 )
 
-__all__ = ["unfit", "untested"]
+__all__ = ["unfit", "unknown_controls", "untested"]
 
 _WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -72,6 +73,16 @@ def untested(policies: PolicySet, rules: Sequence[Rule]) -> Iterator[PolicyProbl
             yield PolicyProblem(
                 file=case.file, line=0, rule=case.rule, text="is tested, but there is no such rule", blocking=False
             )
+
+
+def unknown_controls(rules: Sequence[Rule]) -> Iterator[PolicyProblem]:
+    """Control ids that stand in no framework: a report would show them without a name."""
+    known = {control for framework in frameworks() for control in framework.controls}
+    for rule in rules:
+        for control in rule.controls:
+            if control not in known:
+                text = f"names the control {control}, which is in no framework that custody knows"
+                yield PolicyProblem(file=rule.file, line=rule.line, rule=rule.id, text=text, blocking=False)
 
 
 def _one_of_each(principal: Principal, profile: Profile) -> Slice:

@@ -3,6 +3,7 @@
 It must never hold anything that was not read as a regular file of a known kind, and never read a file again after that.
 """
 
+import difflib
 import hashlib
 import json
 import os
@@ -146,6 +147,16 @@ class PolicySet:
     def texts(self, suffix: str) -> Mapping[str, str]:
         """The files whose names end so."""
         return {name: text for name, text in self._files.items() if name.endswith(suffix)}
+
+    def changes_since(self, previous: "PolicySet") -> str:
+        """A unified diff from another set to this one; empty if nothing changed."""
+        lines: list[str] = []
+        for name in sorted({*previous.files, *self._files}):
+            before, after = previous.files.get(name, ""), self._files.get(name, "")
+            lines += difflib.unified_diff(
+                before.splitlines(), after.splitlines(), f"a/{name}", f"b/{name}", lineterm=""
+            )
+        return "\n".join(lines)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PolicySet) and self._bytes == other._bytes

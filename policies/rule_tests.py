@@ -33,7 +33,7 @@ from .types import (
     RunSubject,
 )
 
-__all__ = ["run_rule_tests"]
+__all__ = ["played", "run_rule_tests"]
 
 _WHEN = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _LOCK = hashlib.sha256(b"a lock").hexdigest()
@@ -53,10 +53,11 @@ def run_rule_tests(policies: PolicySet) -> tuple[RuleTestResult, ...]:
         RuleTestResult(file=problem.file, rule=problem.rule, name="", fires=False, problems=(problem.text,))
         for problem in read.problems
     ]
-    return (*unread, *(_result(gate, case, read) for case in read.cases))
+    return (*unread, *(played(gate, case, read) for case in read.cases))
 
 
-def _result(gate: Gate, case: Case, read: ReadCases) -> RuleTestResult:
+def played(gate: Gate, case: Case, read: ReadCases) -> RuleTestResult:
+    """One case, put to a gate."""
     given = case.given
     asked = gate if given.lists is None else gate.with_lists(given.lists.lists())
     came = _decided(asked, given, read)

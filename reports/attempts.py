@@ -23,12 +23,14 @@ from ..ledger.types import PayloadRef
 from .endings import end_in_words, limits_in_words, severity_of_end
 from .stories import Seen, Story, prying
 from .types import Attempt, Fate, Severity
-from .words import clip, count_of, duration, joined, number, shorten, size_of
+from .words import clip, count_of, duration, joined, number, place, shorten, size_of
 
 __all__ = ["ReadPayload", "attempt_of", "key_entries", "severity_of", "was_refused_something"]
 
 ReadPayload = Callable[[PayloadRef], bytes]
 
+_NAMED = 2
+"""As many places are named in a headline; more are counted."""
 _EXCERPT_LINES = 6
 _EXCERPT_BYTES = 64 * 1024
 """More of a payload is not even decoded."""
@@ -49,9 +51,9 @@ def severity_of(story: Story) -> Severity:
 def _severity_of_tries(story: Story) -> Severity:
     if story.all(SyscallDenied) or prying(story):
         return Severity.HIGH
-    refused = story.refused_egress
+    refused = story.refused_outside
     if not refused:
-        return Severity.NONE
+        return Severity.LOW if story.refused_egress else Severity.NONE
     submitted = story.submitted
     named = {host.name for host in submitted.hosts} | set(submitted.facts.hosts) if submitted else set()
     return Severity.MEDIUM if all(seen.event.host in named for seen in refused) else Severity.HIGH
@@ -97,7 +99,7 @@ def _headline(story: Story) -> str:
     calls = story.all(SyscallDenied)
     files = _distinct(seen.event.path for seen in prying(story))
     if story.executed and (refused or files):
-        hosts = _distinct(f"{seen.event.host}:{seen.event.port}" for seen in refused)
+        hosts = _distinct(place(seen.event.host, seen.event.port) for seen in refused)
         reached = len(_distinct(s.event.host for s in story.all(EgressAttempted) if s.event.allowed))
         to_reach = f"reach {_one_or_many(hosts, 'network destination')}; reached {count_of(reached, 'host') if reached else 'none'}"
         to_open = f"open {_one_or_many(files, 'file of secrets', 'files of secrets')}"
@@ -110,7 +112,7 @@ def _headline(story: Story) -> str:
 
 
 def _one_or_many(names: Sequence[str], one: str, many: str = "") -> str:
-    return clip(names[0], 80) if len(names) == 1 else count_of(len(names), one, many)
+    return joined([clip(name, 80) for name in names]) if len(names) <= _NAMED else count_of(len(names), one, many)
 
 
 def _reason(story: Story) -> str:
@@ -118,7 +120,7 @@ def _reason(story: Story) -> str:
     texts = _distinct(reason.text for seen in decided[-1:] for reason in seen.event.reasons)
     end = story.finished
     if texts and story.fate is Fate.NOT_RUN:
-        return clip("; ".join(clip(text) for text in texts[:5]), 900)
+        return clip(". ".join(clip(text.rstrip(".")) for text in texts[:5]), 900)
     return clip(end.event.explanation, 600) if end else ""
 
 
@@ -126,7 +128,7 @@ def _asked(story: Story) -> tuple[str, ...]:
     submitted = story.submitted
     if submitted is None:
         return ("not known: its request is older than the entries that were read",)
-    hosts = [f"network: {host.name}:{host.port}" for host in submitted.hosts]
+    hosts = [f"network: {place(host.name, host.port)}" for host in submitted.hosts]
     mounts = [f"path: {mount.path} ({mount.access})" for mount in submitted.mounts]
     packages = _asked_packages(story, submitted)
     asked = [*shorten(hosts), *shorten(mounts), *packages]
@@ -192,17 +194,18 @@ def _egress_in_words(event: EgressAttempted) -> str:
     times = f", {number(event.count)} times" if event.count > 1 else ""
     result = "connected" if event.allowed else "refused"
     reason = f": {clip(event.reason, 120)}" if event.reason else ""
-    return f"reach {clip(event.host, 120)}:{event.port}{times}: {result}{reason}{_source(own=event.program_controlled)}"
+    return f"reach {place(event.host, event.port)}{times}: {result}{reason}{_source(own=event.program_controlled)}"
 
 
 def _command(event: CommandObserved) -> str:
-    arguments = event.arguments
-    shown = clip(" ".join(arguments), 120) if arguments else clip(event.path, 120)
-    return f"{shown}{_source(own=event.program_controlled)}"
+    words = event.arguments or ()
+    if words[:1] == (event.path,) or words[:1] == (event.path.rpartition("/")[2],):
+        words = words[1:]
+    return f"{clip(' '.join((event.path, *words)), 160)}{_source(own=event.program_controlled)}"
 
 
 def _file(event: FileObserved) -> str:
-    what = {"opened": "open", "created": "create", "changed": "change", "deleted": "delete"}.get(
+    what = {"attempted": "open", "opened": "open", "created": "create", "changed": "change", "deleted": "delete"}.get(
         event.action, clip(event.action, 20)
     )
     return f"{what} {clip(event.path, 160)}{_source(own=event.program_controlled)}"
@@ -222,9 +225,7 @@ def _got(story: Story) -> tuple[str, ...]:
     if not story.executed:
         return ("nothing",)
     got = [
-        f"a connection to {clip(s.event.host, 120)}:{s.event.port}"
-        for s in story.all(EgressAttempted)
-        if s.event.allowed
+        f"a connection to {place(s.event.host, s.event.port)}" for s in story.all(EgressAttempted) if s.event.allowed
     ]
     refused = sum(seen.event.count for seen in story.refused_egress)
     if refused and not got:

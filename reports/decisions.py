@@ -19,7 +19,7 @@ from ..ledger.types import Verification
 from .endings import end_in_words
 from .stories import Known, Seen, Story
 from .types import Anomaly, AuditData, DecisionNeeded, PackageRow, Severity
-from .words import clip, count_of, joined, shorten
+from .words import clip, count_of, joined, opening, shorten
 
 __all__ = ["contradictions_of", "decisions_of"]
 
@@ -111,7 +111,7 @@ def _anomalies(anomalies: Iterable[Anomaly]) -> Iterator[DecisionNeeded]:
     for anomaly in anomalies:
         yield DecisionNeeded(
             what=f"Find out why: {anomaly.title}",
-            why=clip(anomaly.observed, 160),
+            why=opening(anomaly.observed, 180),
             who=anomaly.owner or anomaly.principal,
             severity=anomaly.severity,
             entries=anomaly.entries[:_MOST_ENTRIES],
@@ -180,8 +180,13 @@ def _one_down(severity: Severity) -> Severity:
 def _package_question(row: PackageRow) -> str:
     if row.state != "vulnerable":
         return f"Find out whether {row.name} {row.version} is safe: the audit could not"
+    if len(row.fixed_in) == 1:
+        return f"Move from {row.name} {row.version} to {row.fixed_in[0]}, or accept the risk in writing"
     if row.fixed_in:
-        return f"Move from {row.name} {row.version} to {' or '.join(row.fixed_in)}, or accept the risk in writing"
+        named = ", ".join(row.fixed_in)
+        return (
+            f"Move from {row.name} {row.version} to a fixed version (named are {named}), or accept the risk in writing"
+        )
     return f"Replace {row.name} {row.version}, or accept the risk in writing: no version with a fix is known"
 
 

@@ -26,7 +26,7 @@ from ..ledger.events import (
 )
 from ..ledger.types import Entry
 from .types import EvidenceRow
-from .words import clip, count_of, joined, number, shorten
+from .words import clip, count_of, joined, number, place, shorten
 
 __all__ = ["evidence_of"]
 
@@ -72,7 +72,7 @@ def _says(event: Event | None) -> str:  # noqa: C901, PLR0911, PLR0912 - because
         case DependenciesFreshness():
             return f"{number(event.known)} known, {number(event.unknown)} unknown"
         case EgressAttempted():
-            return f"{event.host}:{event.port} {'connected' if event.allowed else 'refused'}, {count_of(event.count, 'attempt')}"
+            return f"{place(event.host, event.port)} {'connected' if event.allowed else 'refused'}, {count_of(event.count, 'attempt')}"
         case CommandObserved() | FileObserved():
             return event.path
         case SyscallDenied():

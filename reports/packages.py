@@ -104,7 +104,7 @@ def _row(name: str, version: str, use: _Use, fresh: Seen[DependenciesFreshness] 
         real=use.real,
         advisories=shorten(finding.advisories) if finding else (),
         severity=_severity(use),
-        fixed_in=shorten(finding.fixed_in, 4) if finding else (),
+        fixed_in=shorten(sorted(finding.fixed_in, key=_in_order), 4) if finding else (),
         freshness=freshness,
         latest=clip(record.latest, 60) if record and record.latest else "",
         freshness_note=note,
@@ -150,6 +150,12 @@ def _compare(record: FreshnessRecord | None) -> tuple[str, str]:
     if used and latest and _release(used) >= _release(latest):
         return ("outdated", yanked) if yanked else ("current", "")
     return "outdated", yanked
+
+
+def _in_order(version: str) -> tuple[list[int], int, str]:
+    """As people count: 1.26.5 before 1.26.17; what is not a plain release comes last."""
+    match = _PLAIN.fullmatch(version)
+    return (*_release(match), version) if match else ([10**9], 0, version)
 
 
 def _release(match: re.Match[str]) -> tuple[list[int], int]:

@@ -22,7 +22,7 @@ from ..ledger.events import (
 from ..ledger.types import Entry
 from .types import Fate, Window
 
-__all__ = ["Known", "Seen", "Story", "known_at", "prying"]
+__all__ = ["Known", "Seen", "Story", "known_at", "prying", "stays_inside"]
 
 _E = TypeVar("_E", bound=Event)
 
@@ -39,6 +39,8 @@ _SECRET_PLACES = (
 )
 _SECRET_PARTS = ("/.ssh/", "/.aws/", "/.kube/", "/.gnupg/", "/.netrc", "/.docker/config.json", "/.custody/")
 """Where machines keep secrets: no program of an agent has business there."""
+_MACHINE_SOCKETS = ("unix:/run/", "unix:/var/run/")
+"""Where services of a machine listen, container engines among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +136,14 @@ class Story:
 
     @property
     def refused_egress(self) -> list[Seen[EgressAttempted]]:
-        """What it tried to reach and could not."""
-        return [seen for seen in self.all(EgressAttempted) if not seen.event.allowed]
+        """What it tried to reach and could not; sockets between its own parts left out."""
+        refused = [seen for seen in self.all(EgressAttempted) if not seen.event.allowed]
+        return [seen for seen in refused if not (seen.event.host.startswith("unix:") and stays_inside(seen.event.host))]
+
+    @property
+    def refused_outside(self) -> list[Seen[EgressAttempted]]:
+        """Those of them that would have left the jail."""
+        return [seen for seen in self.refused_egress if not stays_inside(seen.event.host)]
 
     @property
     def observed(self) -> list[Entry]:
@@ -172,6 +180,13 @@ class Known:
     def _belongs(self, story: Story) -> bool:
         end = story.finished
         return end is None or end.entry.index in self.inside_indices
+
+
+def stays_inside(host: str) -> bool:
+    """Whether an address is the jail's own: loopback, or a socket that is not one of the machine's services."""
+    if host.startswith("unix:"):
+        return not host.startswith(_MACHINE_SOCKETS)
+    return host in {"localhost", "::1", "0.0.0.0"} or host.startswith("127.")  # noqa: S104 - because nothing is bound here
 
 
 def prying(story: Story) -> list[Seen[FileObserved]]:

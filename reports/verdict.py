@@ -95,10 +95,10 @@ def _runs(judged: Sequence[Story]) -> str:
 
 
 def _network(judged: Sequence[Story]) -> list[str]:
-    refused = [story for story in judged if story.refused_egress]
+    refused = [story for story in judged if story.refused_outside]
     if not refused:
         return []
-    attempts = sum(seen.event.count for story in refused for seen in story.refused_egress)
+    attempts = sum(seen.event.count for story in refused for seen in story.refused_outside)
     return [
         f"{count_of(len(refused), 'program')} tried to reach a network that was not granted: {count_of(attempts, 'attempt')}, all refused."
     ]

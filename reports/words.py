@@ -13,6 +13,8 @@ __all__ = [
     "duration",
     "joined",
     "number",
+    "opening",
+    "place",
     "shorten",
     "size_of",
     "span",
@@ -54,11 +56,22 @@ def clip(text: str, longest: int = _LONGEST) -> str:
     return f"{text[:longest]}… ({number(len(text) - longest)} characters left out)"
 
 
+def opening(text: str, longest: int) -> str:
+    """As many whole sentences as fit; the first one clipped if not even that fits."""
+    end = text.rfind(". ", 0, longest)
+    return text if len(text) <= longest else text[: end + 1] if end > 0 else clip(text, longest)
+
+
+def place(host: str, port: int) -> str:
+    """`host:port`; the host alone where the port is not known, as for lookups and sockets of the machine."""
+    return clip(f"{host}:{port}" if port else host, 120)
+
+
 def shorten(texts: Iterable[str], most: int = 8) -> tuple[str, ...]:
     """The first few, each clipped, and how many were left out."""
     every = tuple(texts)
     kept = tuple(clip(text) for text in every[:most])
-    return kept if len(every) <= most else (*kept, f"and {number(len(every) - most)} more")
+    return kept if len(every) <= most else (*kept, f"{number(len(every) - most)} more")
 
 
 def number(value: int) -> str:

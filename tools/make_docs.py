@@ -100,7 +100,7 @@ def command_page() -> str:
     text = (DOCS / "cli.md").read_text(encoding="utf-8")
     for name, help_text in commands().items():
         block = f"## {name}\n\n```text\n{help_text.strip()}\n```\n"
-        heading = re.compile(rf"^## {re.escape(name)}\n\n```text\n.*?\n```\n", re.MULTILINE | re.DOTALL)
+        heading = re.compile(rf"^## {re.escape(name)}\n\n```text\n(?:(?!```).*\n)*```\n", re.MULTILINE)
         if not heading.search(text):
             print(f"error: docs/cli.md has no heading `## {name}` with a text block under it", file=sys.stderr)
             raise SystemExit(1)

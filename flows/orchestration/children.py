@@ -4,6 +4,7 @@ An interrupt at the terminal does not reach them: it is for the process that sta
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from ...errors import ConfigurationError
 
-__all__ = ["prepare_home", "start"]
+__all__ = ["prepare_home", "start", "stop"]
 
 
 def prepare_home(home: Path) -> None:
@@ -73,3 +74,28 @@ def start(
         )
     finally:
         os.close(descriptor)
+
+
+def stop(process: subprocess.Popen[str], *, asking: signal.Signals | None, seconds: float) -> None:
+    """End a process and whatever it started: its lifeline first, a signal if one is given, and after the seconds a kill."""
+    if process.stdin is not None:
+        process.stdin.close()
+    if asking is not None:
+        _signal_group(process.pid, asking)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        # what it may have started has its group id, and is not to be left behind even if it ended well
+        _signal_group(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _signal_group(group: int, ending: signal.Signals) -> None:
+    try:
+        os.killpg(group, ending)
+    except ProcessLookupError:
+        return

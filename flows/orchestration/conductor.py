@@ -12,9 +12,8 @@ from datetime import datetime
 from ...errors import ConfigurationError, CustodyError
 from ...settings import Settings
 from ..house import Places
+from . import children
 from .catalogue import Registered
-from .children import prepare_home
-from .children import start as start_child
 from .orders import Answer, Kind, Order
 from .server import PrefectServer
 from .surroundings import client_surroundings, home_surroundings
@@ -46,8 +45,8 @@ class Performer:
         Raises:
             ConfigurationError: its log cannot be written.
         """
-        prepare_home(self._log.parent)
-        self._process = start_child("perform", environment=self._environment, log=self._log, answers=True)
+        children.prepare_home(self._log.parent)
+        self._process = children.start("perform", environment=self._environment, log=self._log, answers=True)
 
     def perform(self, order: Order) -> Answer:
         """Have it done; an interrupt meanwhile is passed on, and raised when the flow has come to its end.
@@ -80,15 +79,8 @@ class Performer:
     def stop(self) -> None:
         """End the process: at once if nothing runs in it; harmless if it is gone."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        with process:  # closes the pipes: their end is the sign to stop
-            if process.stdin is not None:
-                process.stdin.close()
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        if process is not None:
+            children.stop(process, asking=None, seconds=_STOP_SECONDS)
 
 
 def _read(process: subprocess.Popen[str], readline: Callable[[], str]) -> str:
@@ -101,18 +93,27 @@ def _read(process: subprocess.Popen[str], readline: Callable[[], str]) -> str:
 
 
 class OwnConductor:
-    """A server and a process that runs flows, both ours, started in the background and waited for when they are first needed."""
+    """A server and a process that runs flows, both ours, started in the background and waited for when they are first needed.
+
+    Args:
+        settings: of the home that they belong to.
+        progress: told when something has to be waited for.
+    """
 
     def __init__(self, settings: Settings, progress: Progress) -> None:
-        self._progress = progress
-        self._server = PrefectServer(Places(settings.home).prefect)
+        self.server = PrefectServer(Places(settings.home).prefect)
         self._settings = settings
+        self._progress = progress
         self._performer: Performer | None = None
 
     def start(self) -> None:
-        """Start both without waiting."""
-        self._server.start()
-        self._performer = Performer(self._settings, self._server.client)
+        """Start both without waiting.
+
+        Raises:
+            ConfigurationError: the Prefect home cannot be used, or another server is using it.
+        """
+        self.server.start()
+        self._performer = Performer(self._settings, self.server.client)
         self._performer.start()
 
     def run(self, run: str) -> None:
@@ -135,7 +136,14 @@ class OwnConductor:
     def _perform(self, order: Order) -> None:
         if self._performer is None:
             raise ConfigurationError("the Prefect conductor was not started", hint="start it first")
-        self._server.wait(progress=lambda waited: self._progress(f"Prefect server, {waited:.0f} s"))
+        told: list[float] = []
+
+        def tell(waited_seconds: float) -> None:
+            if not told:
+                self._progress("Prefect server")
+            told.append(waited_seconds)
+
+        self.server.wait(progress=tell)
         self._performer.perform(order)
 
     def stop(self) -> None:
@@ -144,7 +152,7 @@ class OwnConductor:
             if self._performer is not None:
                 self._performer.stop()
         finally:
-            self._server.stop()
+            self.server.stop()
 
 
 @contextmanager

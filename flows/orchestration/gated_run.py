@@ -19,8 +19,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, StateType
 
 from ...errors import LedgerError, UsageError
+from ...ledger import events
 from ...settings import load_settings
-from .. import conduct, machine, pipeline
+from .. import conduct, ending, machine, pipeline
 from ..house import House, open_house
 from ..passage import Passage, Result
 from .steps import StepFailedError, StepThread, may_repeat
@@ -50,10 +51,32 @@ class Ended:
 class Way:
     """One run on its way under this flow. Not a dataclass: Prefect looks into those when they are given to a task."""
 
-    def __init__(self, house: House, passage: Passage, thread: StepThread) -> None:
+    def __init__(self, house: House, run: str, thread: StepThread) -> None:
         self.house = house
-        self.passage = passage
+        self.run = run
         self.thread = thread
+        self.passage: Passage | None = None
+        self._refused: Result | None = None
+
+    @property
+    def result(self) -> Result | None:
+        """How it ended, as soon as that is durable."""
+        return self._refused if self.passage is None else self.passage.result
+
+    def take_up(self) -> None:
+        """Own the run; or have a result at once, if there is nothing left to do.
+
+        Raises:
+            UsageError: there is no such run, or another process is working on it.
+        """
+        machine.recover(self.house)
+        known = list(self.house.ledger.entries(run=self.run))
+        taken = conduct.take_up(self.house, self.run)
+        if isinstance(taken, Result):
+            self._refused = taken
+        else:
+            self.passage = taken
+            machine.expire(self.house, taken, known)
 
     async def take(self, step: pipeline.Step) -> None:
         """Take one step.
@@ -61,17 +84,36 @@ class Way:
         Raises:
             StepFailedError: it broke.
         """
+        passage = self._passage()
 
         def work() -> None:
             if step is pipeline.execute:
-                pipeline.execute(self.house, self.passage, self.thread.cancel)
+                pipeline.execute(self.house, passage, self.thread.cancel)
             else:
-                step(self.house, self.passage)
+                step(self.house, passage)
 
         await self.thread.attempt(step.__name__, work, written=self._entries)
 
+    def cancel(self) -> None:
+        """Give the run its end, if it had not started: the flow was cancelled, or took too long."""
+        passage = self.passage
+        if passage is None or passage.result is not None or passage.started:
+            return
+        # Prefect knows no users, so nobody can be named
+        asked = events.RunCancelled(by="prefect", reason="the flow was cancelled or timed out")
+        ending.end_without_execution(self.house, passage, "cancelled", "the flow ended before the start", extra=[asked])
+
+    def break_off(self, error: Exception) -> None:
+        """Give the run its end: something of ours broke."""
+        conduct.broken(self.house, self._passage(), error)
+
+    def _passage(self) -> Passage:
+        if self.passage is None:
+            raise UsageError(f"run `{self.run}` was not taken up", hint="take it up before taking a step")
+        return self.passage
+
     def _entries(self) -> int:
-        return sum(1 for _ in self.house.ledger.entries(run=self.passage.run))
+        return sum(1 for _ in self.house.ledger.entries(run=self.run))
 
 
 def _as_task(
@@ -128,38 +170,25 @@ async def gated_run(run: str) -> State[Ended]:
 
 
 async def _conduct(run: str, thread: StepThread) -> Result:
-    house = await thread.enter("open", open_house(load_settings()))
-    taken = await thread.attempt("take_up", lambda: _take_up(house, run))
-    if isinstance(taken, Result):
-        return taken
-    way = Way(house, taken, thread)
+    way = Way(await thread.enter("open", open_house(load_settings())), run, thread)
     try:
+        await thread.attempt("take_up", way.take_up)
         for step in pipeline.STEPS:
-            if taken.result is None:
+            if way.result is None:
                 await TASKS[step](way)
     except asyncio.CancelledError:
-        thread.finish(lambda: conduct.cancelled(house, taken))
+        thread.finish(way.cancel)
         raise
     except Exception as failure:  # around the steps: the run must get its end whatever broke
         error = failure.error if isinstance(failure, StepFailedError) else failure
-        if isinstance(error, LedgerError):
+        if isinstance(error, LedgerError) or way.passage is None:
             raise
-        await thread.attempt("end", lambda: conduct.broken(house, taken, error))
-    if taken.result is None:
+        await thread.attempt("end", lambda: way.break_off(error))
+    if way.result is None:
         raise StepFailedError(
             "end", LedgerError(f"run `{run}` has no end", hint="the next command closes it as unknown")
         )
-    return taken.result
-
-
-def _take_up(house: House, run: str) -> Passage | Result:
-    """The run, owned by this process; or what is to be said if there is nothing left to do."""
-    machine.recover(house)
-    known = list(house.ledger.entries(run=run))
-    passage = conduct.take_up(house, run)
-    if isinstance(passage, Passage) and machine.expire(house, passage, known) and passage.result is not None:
-        return passage.result
-    return passage
+    return way.result
 
 
 def _state(result: Result) -> State[Ended]:

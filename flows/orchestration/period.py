@@ -30,7 +30,8 @@ def period_of(since: str, until: str, *, scheduled: datetime, timezone: str) -> 
     try:
         if since:
             return Period(_aware(since), _aware(until))
-        end = scheduled.astimezone(ZoneInfo(timezone))
+        # made anew: Prefect's own kind of time counts differently
+        end = datetime.fromtimestamp(scheduled.timestamp(), ZoneInfo(timezone))
     except (ValueError, KeyError, OSError) as error:
         raise UsageError(
             "the window cannot be understood", hint="give RFC 3339 times with an offset, and an IANA time zone"

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from ...errors import ConfigurationError
-from .children import prepare_home
-from .children import start as start_child
+from . import children
 from .surroundings import client_surroundings, server_surroundings
 
 __all__ = ["PrefectServer"]
@@ -113,7 +112,7 @@ class PrefectServer:
                 # the socket is handed over bound: there is no moment in which another process could take the port
                 listener.bind((_LOOPBACK, 0))
                 self._port = int(listener.getsockname()[1])
-                self._process = start_child(
+                self._process = children.start(
                     "serve",
                     str(listener.fileno()),
                     environment=server_surroundings(self.home, self._port, self._credential),
@@ -126,7 +125,7 @@ class PrefectServer:
         self._began = time.monotonic()
 
     def _lock_home(self) -> int:
-        prepare_home(self.home)
+        children.prepare_home(self.home)
         try:
             lock = os.open(self.home / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
@@ -162,7 +161,7 @@ class PrefectServer:
                 status = self._running().wait(_LOOK_SECONDS)
             except subprocess.TimeoutExpired:
                 continue
-            raise self._failure(f"ended with status {status} while starting")
+            raise self._failure(f"ended with status {status}")
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection(_LOOPBACK, self._port, timeout=2)
@@ -190,23 +189,5 @@ class PrefectServer:
     def stop(self) -> None:
         """Stop the server and whatever it started; harmless if it is gone."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        for ending in (signal.SIGTERM, signal.SIGKILL):
-            _signal_group(process.pid, ending)
-            try:
-                process.wait(_STOP_SECONDS)
-                break
-            except subprocess.TimeoutExpired:
-                continue
-        # the leader is gone; what it may have started has its group id
-        _signal_group(process.pid, signal.SIGKILL)
-        if process.stdin is not None:
-            process.stdin.close()
-
-
-def _signal_group(group: int, ending: signal.Signals) -> None:
-    try:
-        os.killpg(group, ending)
-    except ProcessLookupError:
-        return
+        if process is not None:
+            children.stop(process, asking=signal.SIGTERM, seconds=_STOP_SECONDS)

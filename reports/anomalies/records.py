@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ...ledger.events import EgressAttempted, PolicyDecided, RunFinished, RunSubmitted
-from ..stories import Known, Seen, Story, prying
+from ..stories import Known, Seen, Story, prying, stays_inside
 from ..types import Anomaly
 
 __all__ = ["Detector", "Pry", "Reach", "RunRecord", "anomaly_id", "capped", "records_of"]
@@ -30,6 +30,8 @@ class Reach:
     """Its request asked for it."""
     announced: bool
     """Its code names it."""
+    local: bool
+    """It stays inside the jail, where loopback is the program's own."""
     entry: int
 
 
@@ -118,7 +120,16 @@ def _reaches(story: Story) -> tuple[Reach, ...]:
     asked = {(host.name, host.port) for host in submitted.hosts} if submitted else set()
     named = set(submitted.facts.hosts) if submitted else set()
     return tuple(
-        Reach(e.host, e.port, e.allowed, e.count, (e.host, e.port) in asked, e.host in named, seen.entry.index)
+        Reach(
+            host=e.host,
+            port=e.port,
+            allowed=e.allowed,
+            count=e.count,
+            asked=(e.host, e.port) in asked,
+            announced=e.host in named,
+            local=stays_inside(e.host),
+            entry=seen.entry.index,
+        )
         for seen in story.all(EgressAttempted)
         for e in (seen.event,)
     )

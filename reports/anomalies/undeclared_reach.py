@@ -7,7 +7,7 @@ It must never call an attempt a connection.
 from collections.abc import Iterator, Sequence
 
 from ..types import Anomaly, Severity
-from ..words import clip, count_of, joined, number, shorten
+from ..words import clip, count_of, joined, number, place, shorten
 from .records import Detector, Pry, Reach, RunRecord, anomaly_id, capped
 
 __all__ = ["DETECTOR"]
@@ -18,13 +18,19 @@ def _find(records: Sequence[RunRecord]) -> Iterator[Anomaly]:
     for record in records:
         by_principal.setdefault(record.principal, []).append(record)
     for own in by_principal.values():
-        guilty = [record for record in own if record.judged and _undeclared(record)]
+        guilty = [record for record in own if record.judged and _leaves_the_jail(record)]
         if guilty:
             yield _explain(guilty, own[: own.index(guilty[0])])
 
 
 def _undeclared(record: RunRecord) -> list[Reach | Pry]:
-    return [*record.pries, *(reach for reach in record.reaches if not reach.asked)]
+    """What it reached for unasked; sockets between parts of the program itself are its own business."""
+    return [*record.pries, *(r for r in record.reaches if not r.asked and not (r.local and r.host.startswith("unix:")))]
+
+
+def _leaves_the_jail(record: RunRecord) -> bool:
+    """Loopback alone is no finding: parts of a program that talk to each other use it as well."""
+    return any(isinstance(one, Pry) or not one.local for one in _undeclared(record))
 
 
 def _explain(guilty: Sequence[RunRecord], earlier: Sequence[RunRecord]) -> Anomaly:
@@ -74,7 +80,7 @@ def _places(found: Sequence[Reach | Pry]) -> str:
 
 
 def _name(one: Reach | Pry) -> str:
-    return clip(one.path if isinstance(one, Pry) else f"{one.host}:{one.port}", 60)
+    return clip(one.path, 60) if isinstance(one, Pry) else clip(place(one.host, one.port), 60)
 
 
 def _observed(guilty: Sequence[RunRecord], found: Sequence[Reach | Pry]) -> str:
@@ -102,7 +108,7 @@ def _baseline(earlier: Sequence[RunRecord]) -> str:
     text = "The requests asked for none of these."
     if not earlier:
         return f"Cold start: no earlier run of this principal is known. {text}"
-    before = sum(bool(_undeclared(record)) for record in earlier)
+    before = sum(_leaves_the_jail(record) for record in earlier)
     return f"{text} {number(before)} of {count_of(len(earlier), 'earlier run')} of this principal did the like."
 
 
@@ -115,6 +121,6 @@ def _benign(*, hidden: bool) -> str:
 DETECTOR = Detector(
     id="undeclared_reach",
     sentence="Programs reached for hosts, or for files of secrets, that their requests never asked for.",
-    limits="Attempts that no layer of the jail records are not seen.",
+    limits="Attempts that no layer of the jail records are not seen; loopback alone is taken for the program's own.",
     find=_find,
 )

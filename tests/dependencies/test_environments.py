@@ -4,10 +4,12 @@ import fcntl
 import io
 import os
 import sys
+import sysconfig
 import tarfile
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -352,3 +354,31 @@ def test_the_default_index_serves_a_real_package(tmp_path: Path, rejections: _Re
 """
     built = _store(tmp_path, None, os.environ).obtain(parse_requirements(text, name="six"), on_reject=rejections)
     assert (built.path / "six.py").is_file()
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        "../escaped.py",
+        "small/../../escaped.py",
+        "/tmp/custody-escaped.py",
+        "small-1.0.data/headers/escaped.h",
+        "small-1.0.data/headers/../../../../escaped.h",
+        "small-1.0.data/data/escaped.txt",
+        "small-1.0.data/data/../../escaped.txt",
+        "small-1.0.data/scripts/escaped",
+        "small-1.0.data/platlib/../../escaped.py",
+    ],
+)
+def test_a_wheel_cannot_put_a_file_outside_of_the_environment(
+    member: str, wheel: Wheel, index_of: IndexOf, lock_for: LockFor, tmp_path: Path, rejections: _Rejections
+) -> None:
+    hostile = {_NAME: wheel("small", "1.0", {member: "#!python\nescaped\n", "small/__init__.py": ""})}
+    home = tmp_path / "environments"
+    with suppress(DependencyError):
+        built = _store(tmp_path, index_of(hostile)).obtain(lock_for(hostile), on_reject=rejections)
+        home = built.path
+    places = (tmp_path, Path(sysconfig.get_path("include")).parent, Path(sysconfig.get_path("scripts")))
+    found = [path for place in places for path in place.rglob("escaped*")]
+    assert [path for path in found if not path.is_relative_to(home)] == []
+    assert not Path("/tmp/custody-escaped.py").exists()

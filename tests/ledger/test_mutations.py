@@ -21,7 +21,7 @@ from .drafts import ORIGIN, Drafts, artefact, claim, end, start
 from .forgery import Forger
 
 DEEP = os.environ.get("CUSTODY_TEST_DEPTH") == "deep"
-SAMPLE = 600
+SAMPLE = 200
 FILE_FLIPS = 1200 if DEEP else 150
 TABLES = {
     "entry": ("idx", "leaf", "event_id"),

@@ -19,7 +19,7 @@ from .workers import POINTS, draft
 WORKERS = Path(__file__).with_name("workers.py")
 DEEP = os.environ.get("CUSTODY_TEST_DEPTH") == "deep"
 WRITE_SECONDS = 60 if DEEP else 2
-RANDOM_KILLS = 200 if DEEP else 6
+RANDOM_KILLS = 200 if DEEP else 3
 
 
 def start(action: str, files: LedgerFiles, *arguments: object) -> subprocess.Popen[str]:

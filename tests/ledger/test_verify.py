@@ -261,3 +261,72 @@ def test_a_proof_that_was_changed_anywhere_proves_nothing(ledger: Ledger, drafts
     for other in (replace(parsed, index=3), replace(parsed, index=9), Proof(2, parsed.path[1:], parsed.note)):
         with pytest.raises(EvidenceError):
             check_proof(render_proof(other), entry.leaf, key)
+
+
+def test_from_the_pin_only_what_follows_is_read_and_that_is_said(
+    ledger: Ledger, files: LedgerFiles, drafts: Drafts
+) -> None:
+    sizes = (1, 255, 256, 257, 512, 600)
+    pins = []
+    for size in sizes:
+        ledger.append(drafts.several(size - ledger.size))
+        pins.append(Pin(f"pin {size}", ledger.checkpoint().note))
+    ledger.append(drafts.several(300))
+    for size, pin in zip(sizes, pins, strict=True):
+        full = verify_ledger(files, verifier_key=ledger.verifier_key, pins=[pin])
+        steps: list[int] = []
+        short = verify_ledger(
+            files,
+            verifier_key=ledger.verifier_key,
+            pins=[pin],
+            from_pin=True,
+            progress=lambda done, _total: steps.append(done),
+        )
+        assert short.consistent
+        assert (short.root, short.size, short.anchored_to) == (full.root, full.size, size)
+        assert any(f"entries 0 to {size - 1} were not read again" in sentence for sentence in short.not_checked)
+    newest = Pin("newest", ledger.checkpoint().note)
+    assert verify_ledger(files, verifier_key=ledger.verifier_key, pins=[newest], from_pin=True).anchored_to == 900
+
+
+def test_from_the_pin_changes_before_it_are_not_seen_and_those_after_it_are(
+    ledger: Ledger, files: LedgerFiles, drafts: Drafts
+) -> None:
+    ledger.append(drafts.several(300))
+    pin = Pin("pin", ledger.checkpoint().note)
+    ledger.append(drafts.several(300))
+    forger, key = Forger(files.database, files.keys / "signing.key"), ledger.verifier_key
+    forger.edit(77, host="changed.example.org")
+    assert verify_ledger(files, verifier_key=key, pins=[pin], from_pin=True).consistent
+    assert not verify_ledger(files, verifier_key=key, pins=[pin]).consistent
+    forger.edit(290, host="changed.example.org")
+    verification = verify_ledger(files, verifier_key=key, pins=[pin], from_pin=True)
+    assert "pin-mismatch" in codes(verification)
+    assert any("everything was read" in sentence for sentence in verification.checks)
+
+
+def test_from_the_pin_the_rest_is_checked_in_full(ledger: Ledger, files: LedgerFiles, drafts: Drafts) -> None:
+    ledger.append(drafts.several(300))
+    pin = Pin("pin", ledger.checkpoint().note)
+    ledger.append(drafts.several(300))
+    key = ledger.verifier_key
+    ledger.close()
+    whole = files.database.read_bytes()
+    for statement in (
+        "UPDATE entry SET leaf = (SELECT leaf FROM entry WHERE idx = 400) WHERE idx = 401",
+        "DELETE FROM event_index WHERE idx = 599",
+        "DELETE FROM checkpoint WHERE size = 600",
+        "UPDATE tile SET root = zeroblob(32) WHERE idx = 1",
+        "UPDATE head SET size = 601",
+    ):
+        Forger(files.database).run(statement)
+        assert not verify_ledger(files, verifier_key=key, pins=[pin], from_pin=True).consistent, statement
+        files.database.write_bytes(whole)
+
+
+def test_without_a_pin_from_outside_everything_is_read(ledger: Ledger, files: LedgerFiles, drafts: Drafts) -> None:
+    ledger.append(drafts.several(3))
+    pin = Pin("inside", ledger.checkpoint().note, outside=False)
+    verification = verify_ledger(files, verifier_key=ledger.verifier_key, pins=[pin], from_pin=True)
+    assert (verification.consistent, verification.anchored_to) == (True, None)
+    assert "everything was read: no outside pin could be begun from" in verification.checks

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custody.policies import read_code
+from custody.policies.code_reader import read_program
 from custody.policies.reader_process import ReaderProcess
 from custody.policies.types import CodeFacts
 
@@ -85,6 +86,18 @@ FLAGS = {
 )
 def test_a_capability_is_seen(reader: object, text: str, flag: str) -> None:
     assert flag in facts(reader, text).flags
+
+
+@pytest.mark.parametrize(
+    "text", [*FLAGS, "print(", "# coding: latin-1\n", "x = 'http://a.example:1/'", "'/etc/x'; '1.2.3.4:5'"]
+)
+def test_the_process_says_what_its_code_says(reader: object, text: str) -> None:
+    """The same function, called here, where coverage sees it."""
+    inside, outside = read_program(text.encode()), facts(reader, text)
+    assert (inside.parsed, inside.error) == (outside.parsed, outside.error)
+    assert tuple(sorted(inside.flags)) == outside.flags
+    assert (tuple(sorted(inside.imports)), tuple(inside.evidence)) == (outside.imports, outside.evidence)
+    assert (tuple(sorted(inside.hosts)), tuple(sorted(inside.paths))) == (outside.hosts, outside.paths)
 
 
 def test_packed_data_is_seen(reader: object) -> None:

@@ -5,7 +5,11 @@ import re
 import pytest
 
 from custody.policies import Gate, PolicySet, run_rule_tests
+from custody.policies.rule_cases import read_cases
+from custody.policies.rule_tests import played
 from custody.policies.types import PolicyProblem, RuleTestResult
+
+from .asking import without
 
 RESULTS = run_rule_tests(PolicySet.shipped())
 
@@ -49,6 +53,18 @@ def test_a_removed_rule_fails_its_tests(shipped: PolicySet) -> None:
     broken = {result.name for result in run_rule_tests(PolicySet(files)) if result.problems}
     assert "a program with a secret in it is not run" in broken
     assert [problem.rule for problem in Gate.lint(PolicySet(files))] == ["code-secret"] * 3
+
+
+def test_each_rule_is_missed_by_its_own_tests(shipped: PolicySet, gate: Gate) -> None:
+    """A rule whose removal no test of its own notices is not tested, whatever its cases say."""
+    read = read_cases(shipped)
+    unnoticed = []
+    for name in sorted({case.rule for case in read.cases}):
+        fewer = Gate(without(name))
+        assert fewer.rules == gate.rules - 1
+        if all(played(fewer, case, read).problems == () for case in read.cases if case.rule == name):
+            unnoticed.append(name)
+    assert unnoticed == []
 
 
 def test_profiles_are_the_four_that_are_documented(gate: Gate) -> None:

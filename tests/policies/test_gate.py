@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from custody.errors import PolicyError
 from custody.policies import Gate, PolicySet
 from custody.policies.types import (
     Access,
@@ -349,6 +350,16 @@ def test_a_decision_can_be_made_again_from_what_is_kept(asking: Asking, gate: Ga
     for decision, result in decisions:
         verdict = again.replay(decision.basis.inputs)
         assert (verdict.result, verdict.rules, verdict.items) == (result, decision.basis.rules, decision.basis.items)
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"requests": [{}], "entities": []}', b"\xff"])
+def test_other_bytes_are_no_inputs(gate: Gate, data: bytes) -> None:
+    with pytest.raises(PolicyError):
+        gate.replay(data)
+
+
+def test_an_empty_bundle_is_no_allowance(gate: Gate) -> None:
+    assert gate.replay(b'{"entities":[],"requests":[]}').result == "denied"
 
 
 def test_inputs_are_canonical(asking: Asking) -> None:

@@ -151,6 +151,20 @@ def test_writing_overwrites_nothing(shipped: PolicySet, tmp_path: Path) -> None:
     assert (tmp_path / "runs.cedar").read_text() == "mine"
 
 
+def test_changes_are_shown_as_a_diff(shipped: PolicySet) -> None:
+    files = dict(shipped.files)
+    files["code.cedar"] = files["code.cedar"].replace('@id("code-native")', '@id("code-foreign")')
+    files["project/more.cedar"] = "// new\n"
+    del files["mounts.cedar"]
+    changed = PolicySet(files)
+    diff = changed.changes_since(shipped).splitlines()
+    assert '-@id("code-native")' in diff
+    assert '+@id("code-foreign")' in diff
+    assert "+// new" in diff
+    assert '-@id("mount-shared-read")' in diff
+    assert shipped.changes_since(shipped) == ""
+
+
 def test_files_cannot_be_changed_behind_the_digest(shipped: PolicySet) -> None:
     with pytest.raises(TypeError):
         shipped.files["runs.cedar"] = ""  # type: ignore[index]  # that is the attack

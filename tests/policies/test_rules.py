@@ -121,7 +121,7 @@ def test_the_line_of_the_second_rule_is_named() -> None:
 
 
 def test_hidden_characters_are_found_in_every_file(shipped: PolicySet) -> None:
-    files = dict(shipped.files)
+    files = {name: text for name, text in shipped.files.items() if not name.startswith("tests/")}
     files["lists.toml"] += "# \u2066\n"
     found = [str(problem) for problem in Gate.lint(PolicySet(files)) if problem.blocking]
     assert found == [f"lists.toml:{files['lists.toml'].count(chr(10))}: holds a hidden character, U+2066"]
@@ -149,6 +149,21 @@ def test_a_set_without_its_schema_or_profiles_is_refused(shipped: PolicySet, nam
     del files[name]
     with pytest.raises(PolicyError):
         Gate(PolicySet(files))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("schema.cedarschema", "entity A {"),
+        ("lists.toml", "[hosts]\na = 1"),
+        ("profiles.toml", "[p"),
+        ("schema.cedarschema", ""),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(shipped: PolicySet, name: str, text: str) -> None:
+    with pytest.raises(PolicyError) as raised:
+        Gate(PolicySet(dict(shipped.files) | {name: text}))
+    assert name.split(".", maxsplit=1)[0] in raised.value.message or ".cedar:" in raised.value.message
 
 
 def test_two_schemas_are_refused(shipped: PolicySet) -> None:

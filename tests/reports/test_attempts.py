@@ -19,7 +19,7 @@ def test_the_mailer_is_told_with_what_it_asked_tried_and_got(review: Review) -> 
         "reach mail.example.net:443, 40 times: refused: network is unreachable (its own report)",
     )
     assert mailer.got[0] == "no connection: all 80 attempts refused"
-    assert mailer.headline == "Tried to reach 2 network destinations; reached none"
+    assert mailer.headline == "Tried to reach smtp.example.net:25 and mail.example.net:443; reached none"
     assert mailer.end == "Failed by itself, exit code 1"
     assert mailer.severity is Severity.HIGH
     assert mailer.excerpt.endswith("OSError: [Errno 101] Network is unreachable")
@@ -30,7 +30,7 @@ def test_a_denied_run_tried_and_got_nothing(review: Review) -> None:
     assert denied.asked[0] == "network: rates.example.com:443"
     assert (denied.tried, denied.got) == (("nothing: it never ran",), ("nothing",))
     assert denied.rules == ("demo-has-no-network",)
-    assert denied.reason == "The profile demo gives no network."
+    assert denied.reason == "The profile demo gives no network"
     assert denied.fate is Fate.NOT_RUN
 
 
@@ -51,6 +51,10 @@ def test_a_run_that_succeeded_but_pried_is_told(review: Review) -> None:
     assert snooper.fate is Fate.SUCCEEDED
     assert snooper.headline == "Tried to open /etc/shadow and to reach 127.0.0.1:22; reached none"
     assert "whether opening those files succeeded was not observed" in snooper.got
+
+
+def test_commands_are_told_with_their_arguments_once(review: Review) -> None:
+    assert "start /bin/id -u (its own report)" in told(review, "look_around.py").tried
 
 
 def test_a_stopped_system_call_is_told(world: World) -> None:

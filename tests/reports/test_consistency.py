@@ -6,7 +6,7 @@ from custody.errors import CustodyError
 from custody.reports import Review, Severity, render
 from custody.reports.consistency import contradictions
 
-from .world import reviewed
+from .world import demo, reviewed
 
 
 def test_the_demonstration_agrees_with_itself(review: Review) -> None:
@@ -44,6 +44,4 @@ def test_a_review_that_contradicts_itself_is_never_written(review: Review, chang
 
 
 def test_a_window_of_an_hour_agrees_as_well() -> None:
-    from .world import demo
-
     assert list(contradictions(reviewed(demo(), hours=1))) == []

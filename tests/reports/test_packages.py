@@ -36,6 +36,12 @@ def test_a_vulnerable_package_that_was_kept_out_is_one_step_less_urgent(review: 
     assert decision.what == "Move from oldyaml 5.1 to 5.4, or accept the risk in writing"
 
 
+def test_several_fixes_are_named_in_the_order_in_which_people_count() -> None:
+    world = World()
+    ran(world, "run-1", replace(BAD, fixed_in=("2.0.6", "1.26.17", "1.26.5")))
+    assert "(named are 1.26.5, 1.26.17, 2.0.6)" in reviewed(world).decisions[0].what
+
+
 def test_a_vulnerable_package_that_ran_keeps_its_severity() -> None:
     world = World()
     ran(world, "run-1", BAD)

@@ -1,3 +1,5 @@
+import pytest
+
 from custody.ledger.events import CodeRecord, FileObserved, HostRecord
 from custody.reports import Severity
 
@@ -42,6 +44,38 @@ def test_a_connection_that_nobody_asked_for_is_critical() -> None:
     (anomaly,) = reviewed(attempt(allowed=True)).anomalies
     assert anomaly.severity is Severity.CRITICAL
     assert "1 place answered" in anomaly.observed
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "severity"),
+    [
+        ("127.0.0.1", 22, None),
+        ("localhost", 8080, None),
+        ("unix:/work/listener-1", 0, None),
+        ("unix:/run/docker.sock", 0, Severity.HIGH),
+        ("169.254.169.254", 80, Severity.HIGH),
+    ],
+)
+def test_what_stays_inside_the_jail_is_no_anomaly(host: str, port: int, severity: Severity | None) -> None:
+    world = World()
+    world.submit("run-1", "agent-analyst", "a.py")
+    world.decide("run-1", "allowed")
+    world.start("run-1")
+    world.egress("run-1", host, port)
+    world.finish("run-1", "succeeded")
+    assert [anomaly.severity for anomaly in reviewed(world).anomalies] == [severity] * (severity is not None)
+
+
+def test_loopback_alone_is_told_as_a_small_attempt_and_no_decision() -> None:
+    world = World()
+    world.submit("run-1", "agent-analyst", "a.py")
+    world.decide("run-1", "allowed")
+    world.start("run-1")
+    world.egress("run-1", "127.0.0.1", 22)
+    world.finish("run-1", "succeeded")
+    review = reviewed(world)
+    assert [attempt.severity for attempt in review.attempts] == [Severity.LOW]
+    assert review.decisions == ()
 
 
 def test_many_runs_of_one_principal_are_one_anomaly() -> None:

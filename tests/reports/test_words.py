@@ -2,7 +2,7 @@ import unicodedata
 
 import pytest
 
-from custody.reports.words import clip, count_of, duration, joined, shorten, size_of, visible, word_of
+from custody.reports.words import clip, count_of, duration, joined, opening, place, shorten, size_of, visible, word_of
 
 UNSEEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
@@ -38,7 +38,17 @@ def test_how_they_are_written_out(text: str, shown: str) -> None:
 
 def test_what_is_left_out_is_counted() -> None:
     assert clip("x" * 305) == "x" * 300 + "… (5 characters left out)"
-    assert shorten(str(n) for n in range(11)) == ("0", "1", "2", "3", "4", "5", "6", "7", "and 3 more")
+    assert shorten(str(n) for n in range(11)) == ("0", "1", "2", "3", "4", "5", "6", "7", "3 more")
+
+
+def test_an_opening_holds_whole_sentences() -> None:
+    assert opening("One. Two. Three.", 12) == "One. Two."
+    assert opening("short", 12) == "short"
+    assert opening("x" * 20, 12) == "x" * 12 + "… (8 characters left out)"
+
+
+def test_a_place_without_a_port_is_the_host_alone() -> None:
+    assert [place("a.example", 25), place("a.example", 0)] == ["a.example:25", "a.example"]
 
 
 def test_counts_lists_and_sizes_read_as_people_write_them() -> None:

@@ -625,13 +625,13 @@ def _snooper(world: World) -> None:
     world.decide("run-13", "allowed")
     world.start("run-13")
     world.put(
-        FileObserved(path="/etc/shadow", action="opened", source="audit_hook", program_controlled=True, sha256=""),
+        FileObserved(path="/etc/shadow", action="attempted", source="audit_hook", program_controlled=True, sha256=""),
         run="run-13",
     )
     world.put(
         CommandObserved(
             path="/bin/id",
-            arguments=("id",),
+            arguments=("id", "-u"),
             source="audit_hook",
             program_controlled=True,
             exit_status=None,

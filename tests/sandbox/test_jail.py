@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import socket
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from custody.sandbox import JailSettings, Outcome, OutcomeClass, Sandbox
 pytestmark = pytest.mark.jail
 
 ORDINARY = sorted((Path(__file__).resolve().parents[1] / "programs" / "ordinary").glob("*.py"))
+ATTACKS = Path(__file__).resolve().parents[1] / "programs" / "attacks"
 ROOMY = {"memory_mib": 400, "processes": 32, "disk_mib": 16}
 is_root = os.geteuid() == 0
 
@@ -41,6 +43,50 @@ def test_ordinary_programs_work_for_an_unprivileged_user(unprivileged: Unprivile
         if not outcome.stdout.content.endswith(b"ok\n")
     }
     assert failed == {}
+
+
+def test_attacks_are_blocked_for_an_unprivileged_user_too(unprivileged: Unprivileged) -> None:
+    # control groups alone stop these two; a machine without them says so in its layers
+    programs = [path for path in sorted(ATTACKS.glob("*/*.py")) if path.stem not in {"memory", "memory_files"}]
+    arguments = {"host_temporary": ("/etc/hostname",), "host_loopback": ("22",), "host_name": (socket.gethostname(),)}
+    outcomes = unprivileged.run(
+        [
+            (
+                job_of(path.read_bytes(), file_name=path.name, arguments=arguments.get(path.stem, ("x",))),
+                grant_of(open_files=64, processes=16),
+            )
+            for path in programs
+        ]
+    )
+    reached = [
+        path.stem for path, outcome in zip(programs, outcomes, strict=True) if b"blocked" not in outcome.stdout.content
+    ]
+    assert reached == []
+
+
+def test_every_class_of_end_is_told_to_an_unprivileged_user(unprivileged: Unprivileged) -> None:
+    names = sorted(ENDINGS)
+    outcomes = unprivileged.run(
+        [
+            *((job_of(ENDINGS[name][0]), grant_of()) for name in names),
+            (job_of("while True: pass"), grant_of(cpu_seconds=1)),
+            (job_of("import time; time.sleep(60)"), grant_of(wall_seconds=1)),
+            (job_of("while True: print('x' * 1000)"), grant_of()),
+            (job_of("import ctypes; ctypes.CDLL(None).ptrace(0, 0, 0, 0)"), grant_of()),
+            (job_of("x = bytearray(10**9)"), grant_of()),
+            (job_of("import os, time\nwhile True:\n    if os.fork() == 0: time.sleep(60)"), grant_of(processes=10)),
+        ]
+    )
+    assert [(o.outcome, o.exit_code, o.signal) for o in outcomes[: len(names)]] == [ENDINGS[name][1:] for name in names]
+    assert [(o.outcome, o.limits_hit) for o in outcomes[len(names) :]] == [
+        (OutcomeClass.KILLED_CPU, ("cpu",)),
+        (OutcomeClass.TIMED_OUT, ("wall",)),
+        (OutcomeClass.KILLED_OUTPUT, ("output",)),
+        (OutcomeClass.VIOLATED_POLICY, ()),
+        (OutcomeClass.FAILED, ("memory",)),
+        (OutcomeClass.FAILED, ("processes",)),
+    ]
+    assert any("kernel audit" in sentence for sentence in outcomes[0].unobserved) == (os.geteuid() == 0)
 
 
 ENDINGS = {

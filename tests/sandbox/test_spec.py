@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from custody.sandbox.binary import find_nsjail
-from custody.sandbox.spec import Bind, Content, JailSpec, Link, Proc, Rlimits, Tmpfs, digest, quote, render
 from hypothesis import given
 from hypothesis import strategies as st
+
+from custody.sandbox.binary import find_nsjail
+from custody.sandbox.spec import Bind, Content, JailSpec, Link, Proc, Rlimits, Tmpfs, digest, quote, render
 
 GOLDEN = Path(__file__).parent / "golden" / "jail.cfg"
 SPEC = JailSpec(
@@ -62,7 +63,10 @@ def test_a_quoted_value_is_one_printable_word_without_a_bare_quote(raw: bytes) -
 def test_nsjail_compiles_every_filter(name: str) -> None:
     text = (Path(__file__).resolve().parents[2] / "sandbox" / "seccomp" / f"{name}.kafel").read_text()
     answer = subprocess.run(
-        [str(find_nsjail(None).path), "--seccomp_string", text, "-Mo", "--chroot", "/", "--", "/nonexistent"], capture_output=True, text=True, check=False
+        [str(find_nsjail(None).path), "--seccomp_string", text, "-Mo", "--chroot", "/", "--", "/nonexistent"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "Could not compile policy" not in answer.stderr
     assert "/nonexistent" in answer.stderr

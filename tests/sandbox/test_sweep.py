@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from custody.sandbox import JailSettings, Sandbox
 from custody.sandbox.groups import find_parents
 from custody.sandbox.lease import acquire, sweep_leases
@@ -91,13 +92,13 @@ def test_what_another_boot_left_is_only_forgotten(tmp_path: Path) -> None:
 
 @pytest.mark.jail
 def test_runs_leave_no_process_group_descriptor_or_lease(sandbox: Sandbox, state: Path) -> None:
-    from conftest import grant_of, job_of  # type: ignore[import-not-found]  # noqa: PLC0415
+    from conftest import grant_of, job_of  # type: ignore[import-not-found]
 
     sandbox.run(job_of("pass"), grant_of())
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for code in ("pass", "import os; os.abort()", "while True: print('x' * 1000)"):
         sandbox.run(job_of(code), grant_of())
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert all(path.read_bytes() == b"" for path in (state / "leases").iterdir())
     block = acquire(state, root=True)
     name = block.name.rpartition("-")[0]
@@ -122,7 +123,7 @@ def _wait_until_gone(pid: int) -> None:
     except ProcessLookupError:
         return
     try:
-        import select  # noqa: PLC0415
+        import select
 
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)

@@ -17,15 +17,26 @@ import pytest
 
 from custody.flows import conduct
 from custody.flows.house import House, open_house
-from custody.flows.orchestration.conductor import Performer
+from custody.flows.orchestration.conductor import OwnConductor, own_conductor
 from custody.flows.orchestration.server import PrefectServer
 from custody.flows.setup import initialise
 from custody.ledger import Entry
+from custody.policies import Directory
 from custody.policies.types import HostRequest, RunRequest
 from custody.settings import Settings, load_settings
 
 PATIENCE = 120.0
 """Seconds within which what is waited for must have come; nothing here takes more than a few."""
+
+
+_SERVICES = """
+[services.reviewer]
+owner = "{owner}"
+roles = ["auditor"]
+
+[services.bystander]
+owner = "{owner}"
+"""
 
 
 class Submit(Protocol):
@@ -84,14 +95,22 @@ def until(process_id: int, come: Callable[[], bool]) -> None:
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     home = tmp_path_factory.mktemp("prefect") / "home"
-    initialise(home, os_user=os_user())
+    initialise(
+        home, os_user=os_user(), directory=f"{Directory.starter(os_user())}\n{_SERVICES.format(owner=os_user())}"
+    )
     return load_settings(home)
 
 
 @pytest.fixture(scope="session")
-def server(settings: Settings) -> Iterator[PrefectServer]:
-    with PrefectServer(settings.home / "prefect") as running:
+def conductor(settings: Settings) -> Iterator[OwnConductor]:
+    with own_conductor(settings, progress=print) as running:
+        running.server.wait()
         yield running
+
+
+@pytest.fixture(scope="session")
+def server(conductor: OwnConductor) -> PrefectServer:
+    return conductor.server
 
 
 @pytest.fixture(scope="session")
@@ -99,14 +118,6 @@ def api(server: PrefectServer) -> Iterator[Api]:
     url = server.client["PREFECT_API_URL"]
     with httpx.Client(base_url=url, headers=basic(server.client["PREFECT_API_AUTH_STRING"]), trust_env=False) as client:
         yield Api(client)
-
-
-@pytest.fixture(scope="session")
-def performer(settings: Settings, server: PrefectServer) -> Iterator[Performer]:
-    performer = Performer(settings, server.client)
-    performer.start()
-    yield performer
-    performer.stop()
 
 
 @pytest.fixture

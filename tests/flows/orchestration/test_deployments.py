@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -20,6 +21,13 @@ from custody.settings import Settings
 from .conftest import PATIENCE, Api, Submit, kinds, last, until
 
 pytestmark = [pytest.mark.prefect, pytest.mark.jail]
+
+
+class Worker(NamedTuple):
+    """A running worker."""
+
+    process_id: int
+    log: Path
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +50,7 @@ def surroundings(server: PrefectServer) -> Mapping[str, str]:
 @pytest.fixture(scope="module")
 def worker(
     registered: tuple[Registered, ...], surroundings: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[int]:
+) -> Iterator[Worker]:
     """A worker, started by the very command that registering says."""
     folder = tmp_path_factory.mktemp("worker")
     command = [sys.executable, "-m", *registered[0].worker_command]
@@ -50,7 +58,7 @@ def worker(
         process = subprocess.Popen(
             command, env=dict(surroundings), cwd=folder, stdout=log, stderr=log, start_new_session=True
         )
-    yield process.pid
+    yield Worker(process.pid, folder / "log")
     for ending in (signal.SIGTERM, signal.SIGKILL):
         os.killpg(process.pid, ending)
         try:
@@ -106,15 +114,15 @@ def test_a_server_that_is_not_there_is_an_error(settings: Settings) -> None:
 
 
 def test_a_worker_takes_up_a_scheduled_review_and_it_is_rendered(
-    worker: int, api: Api, house: House, settings: Settings
+    worker: Worker, api: Api, house: House, settings: Settings
 ) -> None:
     due = datetime.now(UTC) - timedelta(seconds=1)
     scheduled = {"type": "SCHEDULED", "state_details": {"scheduled_time": due.isoformat()}}
     deployment = api.read("/deployments/name/daily-review/daily")["id"]
     flow_run = str(api.post(f"/deployments/{deployment}/create_flow_run", {"state": scheduled})["id"])
-    until(worker, lambda: _finished(api, flow_run))
+    until(worker.process_id, lambda: _finished(api, flow_run))
     found = api.read(f"/flow_runs/{flow_run}")
-    assert (found["state_type"], found["state_name"]) == ("COMPLETED", "Nothing found")
+    assert (found["state_type"], found["state_name"]) == ("COMPLETED", "Nothing found"), worker.log.read_text()
     done = last(house, "review:completed").event
     assert isinstance(done, events.ReviewCompleted)
     assert done.conductor == "prefect"
@@ -125,17 +133,32 @@ def test_a_worker_takes_up_a_scheduled_review_and_it_is_rendered(
 
 
 def test_a_flow_run_that_prefect_retries_runs_nothing(
-    worker: int, api: Api, house: House, submit: Submit, surroundings: Mapping[str, str], tmp_path: Path
+    worker: Worker, api: Api, house: House, submit: Submit, surroundings: Mapping[str, str], tmp_path: Path
 ) -> None:
     run = submit("print('once')\n")
     deployment = api.read("/deployments/name/gated-run/by-id")["id"]
     flow_run = str(api.post(f"/deployments/{deployment}/create_flow_run", {"parameters": {"run": run}})["id"])
-    until(worker, lambda: _finished(api, flow_run))
-    assert api.read(f"/flow_runs/{flow_run}")["state_name"] == "Succeeded"
+    until(worker.process_id, lambda: _finished(api, flow_run))
+    assert api.read(f"/flow_runs/{flow_run}")["state_name"] == "Succeeded", worker.log.read_text()
     whole_way = kinds(house, run)
     command = [sys.executable, "-m", "prefect", "flow-run", "retry", flow_run]
     subprocess.run(command, env=dict(surroundings), cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE)
-    until(worker, lambda: api.read(f"/flow_runs/{flow_run}")["run_count"] == 2 and _finished(api, flow_run))
+    until(worker.process_id, lambda: api.read(f"/flow_runs/{flow_run}")["run_count"] == 2 and _finished(api, flow_run))
     assert api.read(f"/flow_runs/{flow_run}")["state_name"] == "Already claimed"
     assert kinds(house, run) == [*whole_way, "access:denied"]
     assert (whole_way.count("run:claimed"), whole_way.count("run:finished")) == (1, 1)
+
+
+def test_a_flow_run_that_prefect_cancels_leaves_no_program_and_no_run_without_its_end(
+    worker: Worker, api: Api, house: House, submit: Submit
+) -> None:
+    run = submit("import time\ntime.sleep(300)\n")
+    deployment = api.read("/deployments/name/gated-run/by-id")["id"]
+    flow_run = str(api.post(f"/deployments/{deployment}/create_flow_run", {"parameters": {"run": run}})["id"])
+    until(worker.process_id, lambda: "run:started" in kinds(house, run))
+    api.post(f"/flow_runs/{flow_run}/set_state", {"state": {"type": "CANCELLING"}, "force": False})
+    until(worker.process_id, lambda: _finished(api, flow_run))
+    assert api.read(f"/flow_runs/{flow_run}")["state_name"] == "Cancelled", worker.log.read_text()
+    finished = last(house, "run:finished", run).event
+    assert isinstance(finished, events.RunFinished)
+    assert (finished.end, finished.outcome) == ("executed", "cancelled")

@@ -2,15 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 
 import pytest
 
 from custody.errors import CustodyError, Exit
 from custody.flows.house import House
-from custody.flows.orchestration.conductor import Performer
+from custody.flows.orchestration.conductor import OwnConductor, Performer
 from custody.flows.orchestration.orders import Kind, Order
 from custody.flows.orchestration.server import PrefectServer
 from custody.ledger import events
@@ -21,17 +19,12 @@ from .conftest import PATIENCE, Api, Submit, kinds, last, until
 
 pytestmark = [pytest.mark.prefect, pytest.mark.jail]
 
-_GATED_RUN = "custody.flows.orchestration.gated_run.gated_run"
 _WHOLE_WAY = ["run:submitted", "policy:decided", "policy:decided", "run:claimed", "run:started", "run:finished"]
 
 
-def _order(run: str) -> Order:
-    return Order(kind=Kind.RUN, values={"run": run})
-
-
-def test_a_submitted_run_goes_all_the_way(performer: Performer, house: House, submit: Submit, api: Api) -> None:
+def test_a_submitted_run_goes_all_the_way(conductor: OwnConductor, house: House, submit: Submit, api: Api) -> None:
     run = submit("print('hello')\n")
-    performer.perform(_order(run))
+    conductor.run(run)
     finished = last(house, "run:finished", run).event
     assert isinstance(finished, events.RunFinished)
     assert (finished.end, finished.outcome) == ("executed", "succeeded")
@@ -45,10 +38,10 @@ def test_a_submitted_run_goes_all_the_way(performer: Performer, house: House, su
 
 
 def test_each_step_is_a_task_that_can_be_seen(
-    performer: Performer, submit: Submit, api: Api, server: PrefectServer
+    conductor: OwnConductor, submit: Submit, api: Api, server: PrefectServer
 ) -> None:
     run = submit("print('seen')\n")
-    performer.perform(_order(run))
+    conductor.run(run)
     [found] = api.flow_runs(f"gated-run/{run}")
 
     def names() -> list[str]:
@@ -59,12 +52,12 @@ def test_each_step_is_a_task_that_can_be_seen(
 
 
 def test_neither_code_nor_output_reaches_prefect(
-    performer: Performer, house: House, submit: Submit, server: PrefectServer, settings: Settings
+    conductor: OwnConductor, house: House, submit: Submit, server: PrefectServer, settings: Settings
 ) -> None:
     run = submit(
         "bait = 'cheese-in-the-code'\nprint('cheese-in-' + 'the-output')\nraise ValueError('cheese-in-' + 'the-error')\n"
     )
-    performer.perform(_order(run))
+    conductor.run(run)
     finished = last(house, "run:finished", run).event
     assert isinstance(finished, events.RunFinished)
     assert finished.outcome == "failed"
@@ -76,44 +69,21 @@ def test_neither_code_nor_output_reaches_prefect(
 
 
 def test_prefect_conducting_it_again_meets_the_claim(
-    performer: Performer, house: House, submit: Submit, api: Api
+    conductor: OwnConductor, house: House, submit: Submit, api: Api
 ) -> None:
     run = submit("print('once')\n")
-    performer.perform(_order(run))
-    performer.perform(_order(run))
+    conductor.run(run)
+    conductor.run(run)
     assert kinds(house, run) == [*_WHOLE_WAY, "access:denied"]
     states = sorted(str(found["state_name"]) for found in api.flow_runs(f"gated-run/{run}"))
     assert states == ["Already claimed", "Succeeded"]
 
 
-def test_prefects_own_retry_of_a_flow_run_meets_the_claim(
-    performer: Performer, house: House, submit: Submit, api: Api, server: PrefectServer, settings: Settings
+def test_a_denied_run_is_a_flow_that_did_its_work(
+    conductor: OwnConductor, house: House, submit: Submit, api: Api
 ) -> None:
-    run = submit("print('once')\n")
-    performer.perform(_order(run))
-    [found] = api.flow_runs(f"gated-run/{run}")
-    environment = {
-        "PATH": os.defpath,
-        "LANG": "C.UTF-8",
-        "HOME": str(server.home),
-        "CUSTODY_HOME": str(settings.home),
-        **server.client,
-    }
-    command = [sys.executable, "-m", "prefect", "flow-run", "retry", str(found["id"]), "--entrypoint", _GATED_RUN]
-    retried = subprocess.run(
-        command, env=environment, cwd=server.home, capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
-    again = api.read(f"/flow_runs/{found['id']}")
-    assert (again["run_count"], again["state_name"]) == (2, "Already claimed"), retried.stdout + retried.stderr
-    assert kinds(house, run) == [*_WHOLE_WAY, "access:denied"]
-    denied = last(house, "access:denied", run).event
-    assert isinstance(denied, events.AccessDenied)
-    assert (denied.action, denied.rules) == ("execute", ("claimed-once",))
-
-
-def test_a_denied_run_is_a_flow_that_did_its_work(performer: Performer, house: House, submit: Submit, api: Api) -> None:
     run = submit("print('never')\n", hosts=(HostRequest("nobody-granted.example.com", 443),))
-    performer.perform(_order(run))
+    conductor.run(run)
     finished = last(house, "run:finished", run).event
     assert isinstance(finished, events.RunFinished)
     assert (finished.end, finished.started) == ("denied", False)
@@ -124,10 +94,10 @@ def test_a_denied_run_is_a_flow_that_did_its_work(performer: Performer, house: H
 @pytest.mark.parametrize(
     "text", ["run-20200101T000000-0000000000", "../../etc/passwd", "print('code instead of an id')"]
 )
-def test_what_is_no_run_changes_nothing(performer: Performer, house: House, text: str) -> None:
+def test_what_is_no_run_changes_nothing(conductor: OwnConductor, house: House, text: str) -> None:
     before = house.ledger.size
     with pytest.raises(CustodyError) as refused:
-        performer.perform(_order(text))
+        conductor.run(text)
     assert refused.value.exit_code == Exit.USAGE
     assert house.ledger.size == before
 
@@ -142,7 +112,7 @@ def test_the_run_of_a_home_without_a_jail_is_unavailable(
     broken = Performer(missing, server.client)
     broken.start()
     try:
-        broken.perform(_order(run))
+        broken.perform(Order(kind=Kind.RUN, values={"run": run}))
     finally:
         broken.stop()
     finished = last(house, "run:finished", run).event
@@ -153,19 +123,19 @@ def test_the_run_of_a_home_without_a_jail_is_unavailable(
 
 
 def test_an_interrupt_kills_the_jail_and_the_run_has_its_end(
-    performer: Performer, house: House, submit: Submit
+    conductor: OwnConductor, house: House, submit: Submit
 ) -> None:
     run = submit("import time\ntime.sleep(50)\n")
     watcher = threading.Thread(target=_interrupt_when_started, args=(house, run))
     watcher.start()
     with pytest.raises(KeyboardInterrupt):
-        performer.perform(_order(run))
+        conductor.run(run)
     watcher.join()
     finished = last(house, "run:finished", run).event
     assert isinstance(finished, events.RunFinished)
     assert (finished.end, finished.outcome) == ("executed", "cancelled")
     after = submit("print('the process still runs flows')\n")
-    performer.perform(_order(after))
+    conductor.run(after)
     assert kinds(house, after) == _WHOLE_WAY
 
 

@@ -125,7 +125,7 @@ def test_what_went_wrong_at_the_start_is_in_the_message(tmp_path: Path) -> None:
     home.mkdir()
     (home / "prefect.db").write_bytes(b"this is no database" * 100)
     with (
-        pytest.raises(ConfigurationError, match=r"ended with status \d+ while starting: .*not a database"),
+        pytest.raises(ConfigurationError, match=r"ended with status \d+: .*not a database"),
         PrefectServer(home),
     ):
         pytest.fail("it started on a file that is no database")

@@ -1,0 +1,157 @@
+"""Changing the signing key: who trusts either key can check everything, and a forged change is found."""
+
+import sqlite3
+
+import pytest
+
+from custody.errors import LedgerError
+from custody.ledger import Ledger, LedgerFiles, Pin, Verification, check_proof, verify_ledger
+from custody.ledger.codec import encode_draft
+from custody.ledger.events import LedgerKeyRotated
+from custody.ledger.keys import KeyDirectory
+from custody.ledger.notes import Signer, Verifier, parse_checkpoint, sign_checkpoint
+
+from .drafts import ORIGIN, START, Drafts
+from .forgery import Forger
+
+
+def codes(verification: Verification) -> set[str]:
+    return {problem.code for problem in verification.problems}
+
+
+def rotate(ledger: Ledger, number: int = 1) -> None:
+    ledger.rotate_key(event_id=f"rotation-{number}", actor="root", time=START)
+
+
+def test_both_keys_sign_for_the_change_and_either_checks_the_whole(
+    ledger: Ledger, files: LedgerFiles, drafts: Drafts
+) -> None:
+    ledger.append(drafts.several(2))
+    pin, proof, first = Pin("old pin", ledger.checkpoint().note), ledger.prove(0), ledger.verifier_key
+    keys = [first]
+    for number in range(2):
+        rotate(ledger, number)
+        keys.append(ledger.verifier_key)
+        both = [Verifier.parse(key) for key in keys[-2:]]
+        assert parse_checkpoint(ledger.checkpoint().note, *both).size == ledger.size
+        ledger.append(drafts.several(2))
+    assert len(set(keys)) == 3
+    for key in keys:
+        verification = verify_ledger(files, verifier_key=key, pins=[pin, Pin("new pin", ledger.checkpoint().note)])
+        assert verification.consistent
+        assert verification.anchored_to == 8
+    assert check_proof(proof, next(ledger.entries()).leaf, first).index == 0
+    entry = next(ledger.entries(kinds=["ledger:key_rotated"]))
+    assert entry.event == LedgerKeyRotated(old_key=keys[0], new_key=keys[1], by="root")
+
+
+def test_another_process_goes_on_with_the_new_key(ledger: Ledger, files: LedgerFiles, drafts: Drafts) -> None:
+    with Ledger.open(files) as other:
+        other.append([drafts.make()])
+        rotate(ledger)
+        other.append([drafts.make()])
+        assert other.verifier_key == ledger.verifier_key
+        assert other.checkpoint() == ledger.checkpoint()
+    assert verify_ledger(files, verifier_key=ledger.verifier_key).consistent
+
+
+@pytest.mark.parametrize("point", ["before the commit", "after the commit"])
+def test_a_rotation_that_a_crash_interrupts_is_finished_or_undone(
+    ledger: Ledger, files: LedgerFiles, drafts: Drafts, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    first, committed = ledger.verifier_key, point == "after the commit"
+
+    def crash(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KeyDirectory, "promote" if committed else "recall", crash)
+        with pytest.raises(KeyboardInterrupt):
+            rotate(ledger)
+    assert (files.keys / "signing.key.next").exists()
+    assert ledger.size == (1 if committed else 0)
+    assert ledger.checkpoint().size == ledger.size
+    ledger.append([drafts.make()])
+    assert not (files.keys / "signing.key.next").exists()
+    assert (ledger.verifier_key != first) == committed
+    for key in {first, ledger.verifier_key}:
+        assert verify_ledger(files, verifier_key=key).consistent
+
+
+def test_a_rotation_that_only_the_new_key_signed_is_found(ledger: Ledger, files: LedgerFiles, drafts: Drafts) -> None:
+    """Somebody who can write the database names a key of his own, and signs all that follows."""
+    ledger.append(drafts.several(2))
+    trusted = ledger.verifier_key
+    thief = Signer(ORIGIN, bytes(32))
+    forged = LedgerKeyRotated(old_key=trusted, new_key=str(thief.verifier), by="root")
+    ledger.append([Drafts("forged").make(forged, run=None)])
+    assert codes(verify_ledger(files, verifier_key=trusted)) == {
+        "checkpoint-signature",
+        "key-rotation",
+        "unsigned-tail",
+    }
+    ledger.close()
+    stolen = files.keys / "thief"
+    stolen.write_text(thief.private_text())
+    Forger(files.database, stolen).sign_again([2])
+    for key in (trusted, str(thief.verifier)):
+        found = codes(verify_ledger(LedgerFiles(files.database, files.keys / "none"), verifier_key=key))
+        assert {"checkpoint-signature", "key-rotation"} <= found
+
+
+def test_a_key_of_another_name_or_from_nowhere_joins_no_chain(
+    ledger: Ledger, files: LedgerFiles, drafts: Drafts
+) -> None:
+    stranger = Signer("other.example", bytes(32)).verifier
+    forged = LedgerKeyRotated(old_key=str(stranger), new_key=ledger.verifier_key, by="root")
+    ledger.append([drafts.make(forged, run=None), drafts.make()])
+    assert codes(verify_ledger(files, verifier_key=ledger.verifier_key)) == {"key-rotation"}
+    nonsense = LedgerKeyRotated(old_key="x", new_key="y", by="root")
+    ledger.append([drafts.make(nonsense, run=None)])
+    assert codes(verify_ledger(files, verifier_key=ledger.verifier_key)) == {"key-rotation"}
+
+
+def test_no_rotation_can_be_slipped_in_before_the_pin(ledger: Ledger, files: LedgerFiles, drafts: Drafts) -> None:
+    """From the pin on, entries before it are not read: a false change of key among them must not be believed."""
+    ledger.append([*drafts.several(300)])
+    pin, trusted = Pin("pin", ledger.checkpoint().note), ledger.verifier_key
+    ledger.append(drafts.several(2))
+    ledger.close()
+    thief = Signer(ORIGIN, bytes(32))
+    stolen = files.keys / "thief"
+    stolen.write_text(thief.private_text())
+    forged = LedgerKeyRotated(old_key=trusted, new_key=str(thief.verifier), by="root")
+    with Forger(files.database).unguarded() as connection:
+        leaf = encode_draft(Drafts("forged").make(forged, run=None), None)
+        connection.execute("UPDATE entry SET leaf = ? WHERE idx = 7", (leaf,))
+        connection.execute("UPDATE event_index SET kind = 'ledger:key_rotated' WHERE idx = 7")
+        note = sign_checkpoint(ORIGIN, 302, ledger_root(connection), [thief]).note
+        connection.execute("UPDATE checkpoint SET note = ? WHERE size = 302", (note,))
+    verification = verify_ledger(files, verifier_key=trusted, pins=[pin], from_pin=True)
+    assert {"leaf-changed", "pin-mismatch"} & codes(verification)
+
+
+def ledger_root(connection: sqlite3.Connection) -> bytes:
+    root: bytes = connection.execute("SELECT root FROM head").fetchone()[0]
+    return root
+
+
+def test_rotations_before_the_pin_are_believed_by_their_proof(
+    ledger: Ledger, files: LedgerFiles, drafts: Drafts
+) -> None:
+    ledger.append(drafts.several(2))
+    first = ledger.verifier_key
+    rotate(ledger)
+    ledger.append(drafts.several(300))
+    pin = Pin("pin", ledger.checkpoint().note)
+    ledger.append(drafts.several(3))
+    for key in (first, ledger.verifier_key):
+        verification = verify_ledger(files, verifier_key=key, pins=[pin], from_pin=True)
+        assert verification.consistent
+        assert any("were not read again" in sentence for sentence in verification.not_checked)
+
+
+def test_a_reader_does_not_rotate(ledger: Ledger, files: LedgerFiles) -> None:
+    with Ledger.open(files, read_only=True) as reader, pytest.raises(LedgerError, match="opened for reading only"):
+        rotate(reader)
+    assert not (files.keys / "signing.key.next").exists()

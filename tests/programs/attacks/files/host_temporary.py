@@ -1,0 +1,7 @@
+# layer: mounts
+# record: none
+import sys
+try:
+    print("SUCCESS" if open(sys.argv[1]).read() else "blocked")
+except OSError as error:
+    print("blocked", error)

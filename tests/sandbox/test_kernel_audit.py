@@ -1,0 +1,66 @@
+"""Kernel audit records are attributed by the run's own outside uid."""
+
+import socket
+
+from custody.sandbox.audit import AuditReader, Denial, fold_denials
+from custody.sandbox.syscalls import syscall_name
+
+UID = 0x70000001
+
+
+def record(
+    uid: int = UID, number: int = 101, sig: int = 31, comm: str = '"python3"', arch: str = "c000003e", kind: int = 1326
+) -> bytes:
+    text = f'audit(1795424112.847:316): auid=1 uid={uid} gid=1 ses=1 pid=9 comm={comm} exe="/x" sig={sig} arch={arch} syscall={number} compat=0 ip=0x7 code=0x80000000'
+    return len(text).to_bytes(4, "little") + kind.to_bytes(2, "little") + bytes(10) + text.encode()
+
+
+def read(*messages: bytes) -> AuditReader:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    near.setblocking(False)
+    reader = AuditReader(near, UID)
+    for message in messages:
+        far.send(message)
+        reader.drain()
+    far.close()
+    reader.close()
+    return reader
+
+
+def test_only_records_of_the_filter_and_of_the_uid_count() -> None:
+    reader = read(record(), record(uid=UID + 1), record(uid=1000), record(kind=1300), b"short", record())
+    assert reader.counts == {Denial(101, "ptrace", True, "python3"): 2}
+    assert not reader.lost
+
+
+def test_a_process_name_of_odd_bytes_is_decoded() -> None:
+    assert next(iter(read(record(comm="FF0A41")).counts)).command == "\ufffd\nA"
+
+
+def test_the_32_bit_abi_is_called_by_its_architecture() -> None:
+    assert next(iter(read(record(arch="40000003", number=20)).counts)).name == "arch 40000003"
+
+
+def test_killing_denials_come_first_and_probes_of_libraries_are_left_out() -> None:
+    folded = fold_denials(
+        {Denial(41, "socket", False, "p"): 3, Denial(435, "clone3", False, "p"): 9, Denial(101, "ptrace", True, "p"): 1}
+    )
+    assert [(d.name, d.action, d.count) for d in folded] == [("ptrace", "killed", 1), ("socket", "refused", 3)]
+
+
+def test_past_a_number_of_kinds_records_are_lost_and_that_is_said() -> None:
+    reader = read(*(record(number=n % 300, comm=f'"p{n}"') for n in range(250)))
+    assert len(reader.counts) == 200
+    assert reader.lost
+
+
+def test_names_of_calls() -> None:
+    assert [syscall_name(n) for n in (0, 59, 101, 334, 435, 9999, -1)] == [
+        "read",
+        "execve",
+        "ptrace",
+        "rseq",
+        "clone3",
+        "unknown",
+        "unknown",
+    ]
