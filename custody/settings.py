@@ -29,6 +29,7 @@ _NETWORK_VARIABLES = (
     "all_proxy",
     "no_proxy",
 )
+_PREFECT_VARIABLES = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|AUTH", re.IGNORECASE)
 
 
@@ -125,6 +126,11 @@ class Settings(BaseSettings):
     def network_environment(self) -> dict[str, str]:
         """Variables that our own clients of the index need to reach it: certificates and proxies."""
         return {name: os.environ[name] for name in _NETWORK_VARIABLES if name in os.environ}
+
+    @property
+    def prefect_client(self) -> dict[str, str]:
+        """Variables that lead to an existing Prefect server; empty if none is named."""
+        return {name: os.environ[name] for name in _PREFECT_VARIABLES if name in os.environ}
 
     @property
     def secret_values(self) -> tuple[str, ...]:

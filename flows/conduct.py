@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import CustodyError, LayerError, LedgerError, UsageError
 from ..ledger import events
@@ -19,8 +19,21 @@ from .house import House
 from .intake import receive
 from .ownership import Ownership
 from .passage import Conductor, Passage, Result, RunState, reload, state_of
+from .record import record
 
-__all__ = ["PrefectConductor", "conduct", "continue_run", "prefect_conductor", "run_directly", "submit", "take_up"]
+if TYPE_CHECKING:
+    from .orchestration import Registered
+
+__all__ = [
+    "PrefectConductor",
+    "conduct",
+    "continue_run",
+    "deploy",
+    "prefect_conductor",
+    "run_directly",
+    "submit",
+    "take_up",
+]
 
 Progress = Callable[[str], None]
 
@@ -152,6 +165,29 @@ def prefect_conductor(settings: Settings, *, progress: Progress = _silent) -> Ab
     from .orchestration import own_conductor
 
     return own_conductor(settings, progress=progress)
+
+
+def deploy(house: House, caller: Principal) -> "tuple[Registered, ...]":
+    """Register every flow of the catalogue with the Prefect server that the settings name; decided and on record.
+
+    Raises:
+        ConfigurationError: no server is named.
+        CustodyError: this caller may not, or the server refused.
+    """
+    from .orchestration import register
+
+    authorise(house, caller, "deploy", subject="catalogue")
+    registered = register(house.settings, house.settings.prefect_client)
+    for deployment in registered:
+        event = events.ScheduleRegistered(
+            deployment=deployment.name,
+            entrypoint=deployment.entrypoint,
+            schedule=deployment.schedule,
+            timezone=deployment.timezone,
+            by=caller.id,
+        )
+        record(house, event, actor=caller.id)
+    return registered
 
 
 def _result(passage: Passage) -> Result:

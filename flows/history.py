@@ -35,10 +35,17 @@ def history_of(ledger: Ledger, principal: str, *, now: datetime) -> History:
             case _:
                 pass
     return History(
-        denied_10m=ended("denied", ten_minutes) + ended("blocked", ten_minutes),
+        denied_10m=_denials(ledger, principal, since=ten_minutes),
         failed_1h=ended("failed", hour) + ended("violated_policy", hour),
         runs_1h=ledger.count(kinds=("run:submitted",), actor=principal, since=hour),
         runs_total=ledger.count(kinds=("run:submitted",), actor=principal),
         known_packages=tuple(sorted(packages)),
         known_hosts=tuple(sorted(hosts)),
     )
+
+
+def _denials(ledger: Ledger, principal: str, *, since: datetime) -> int:
+    """Denied and blocked attempts; those that the lockout itself denied do not count, or it would never end."""
+    ends = ledger.entries(kinds=("run:finished",), actor=principal, since=since)
+    finished = (entry.event for entry in ends if isinstance(entry.event, events.RunFinished))
+    return sum(event.end in {"denied", "blocked"} and "lockout" not in event.rules for event in finished)

@@ -328,7 +328,7 @@ class RunFinished(Event):
     """Outcome class where it was executed."""
     explanation: str
     rules: tuple[str, ...]
-    """Deciding rule ids where a decision ended it."""
+    """Deciding rule ids: of the denial that ended it, or of the allowance under which it was executed."""
     exit_code: int | None = None
     signal: int | None = None
     limits_hit: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from .tree import EMPTY_ROOT, HASH_BYTES
 __all__ = ["KeyDirectory", "Signed"]
 
 _PRIVATE = "signing.key"
-_PUBLIC = "verifier.vkey"
+_PUBLIC = "verifier.key"
 _SUCCESSOR = "signing.key.next"
 _MEMORY = "last-signed.json"
 _MISSING_HINT = "run `custody init`"

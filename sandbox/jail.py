@@ -19,6 +19,7 @@ from .binary import Nsjail, find_nsjail
 from .build import SECCOMP, build_payload, build_spec
 from .check import check_job
 from .classify import Ending, Evidence, classify
+from .commands import CommandWatch, merge_commands, open_commands
 from .groups import Counters, GroupError, Groups, find_parents
 from .launch import launch
 from .lease import Lease, acquire, sweep_leases
@@ -54,6 +55,7 @@ class _Run:
     watched: Watched
     observations: Observations
     audit: AuditReader | None
+    commands: CommandWatch | None
     counters: Counters
     grouped: bool
     collected: Collected
@@ -132,6 +134,7 @@ class Sandbox:
         lease = acquire(self._settings.state, root=self._root)
         groups: Groups | None = None
         audit: AuditReader | None = None
+        commands: CommandWatch | None = None
         watched: Watched | None = None
         try:
             groups = self._make_groups(lease, grant)
@@ -141,15 +144,17 @@ class Sandbox:
             text = render(spec)
             payload = build_payload(job, runtime, grant.limits)
             audit = open_audit(lease.uid) if self._root else None
+            commands = open_commands() if self._root else None
             jail = launch(nsjail.path, spec, text, outside_uid=lease.uid, groups=groups)
             watch = Watch(jail, _bounds(grant), payload, groups)
-            watched = watch.run(lease, cancel=cancel, audit=audit)
+            watched = watch.run(lease, cancel=cancel, audit=audit, commands=commands)
             return _Run(
                 spec=spec,
                 spec_sha256=digest(text),
                 watched=watched,
                 observations=watch.recorder.finish(),
                 audit=audit,
+                commands=commands,
                 counters=groups.counters() if groups is not None else Counters(),
                 grouped=groups is not None,
                 collected=_collect(watched, Caps(grant.limits.artefacts, grant.limits.artefact_mib * _MIB), redactor),
@@ -157,8 +162,9 @@ class Sandbox:
         finally:
             if watched is not None and watched.output_directory >= 0:
                 os.close(watched.output_directory)
-            if audit is not None:
-                audit.close()
+            for source in (audit, commands):
+                if source is not None:
+                    source.close()
             if groups is None or (groups.kill() and not groups.remove()):
                 lease.release()
             else:
@@ -218,7 +224,9 @@ class Sandbox:
             stderr=_output(watched.stderr, redactor),
             artefacts=tuple(run.collected.artefacts),
             refused_artefacts=tuple(run.collected.refused),
-            commands=observed.commands,
+            commands=merge_commands(run.commands.commands, observed.commands)
+            if run.commands is not None
+            else observed.commands,
             files=observed.files,
             egress=observed.egress,
             syscalls=fold_denials(denials),
@@ -227,7 +235,7 @@ class Sandbox:
             spec_sha256=run.spec_sha256,
             nsjail_sha256=self.nsjail_sha256,
             log_excerpt=watched.log.decode("utf-8", "replace")[-_LOG_EXCERPT:],
-            observed_total=observed.totals
+            observed_total=_totals(run)
             | {"syscalls": sum(denials.values()), "refused_artefacts": run.collected.refused_total},
         )
 
@@ -254,11 +262,21 @@ class Sandbox:
             names.append("own_uid")
         if run.audit is not None:
             names.append("kernel_audit")
+        if run.commands is not None:
+            names.append("command_watch")
         return tuple(sorted(names))
 
 
 def _unaltered(spec: JailSpec) -> JailSpec:
     return spec
+
+
+def _totals(run: _Run) -> dict[str, int]:
+    totals = dict(run.observations.totals)
+    if run.commands is not None:
+        merged = merge_commands(run.commands.commands, run.observations.commands)
+        totals["commands"] = run.commands.total + len(merged) - len(run.commands.commands)
+    return totals
 
 
 def _bounds(grant: Grant) -> Bounds:
@@ -293,8 +311,12 @@ def _unobserved(grant: Grant, run: _Run) -> tuple[str, ...]:
     """What could not be seen, one sentence each."""
     said = [
         "files opened by native code or by other programs are not observed",
-        "commands and connections are known from the program's own interpreter only, which the program controls",
+        "connections are known from the program's own interpreter only, which the program controls",
     ]
+    if run.commands is None:
+        said.append("commands are known from the program's own interpreter only, which the program controls")
+    elif run.commands.lost:
+        said.append("some process events were lost: commands may be missing")
     if run.audit is None:
         said.append("refused system calls are not observed: the runner may not read kernel audit records")
     elif run.audit.lost:

@@ -56,6 +56,10 @@ class Recorder:
         for line in lines:
             self._take(line[:_LINE])
 
+    def give_up(self) -> None:
+        """No more is read; that is said."""
+        self._lost = True
+
     def finish(self) -> Observations:
         """Everything that was reported."""
         totals = {key: sum(by_process.values()) for key, by_process in self._counts.items()}

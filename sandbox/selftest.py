@@ -40,7 +40,7 @@ _NAMESPACES = {
 _SECCOMP_FILTER = "2"
 _OPEN_FILES = 64
 _PROBE = b"""
-import json, os, resource, socket
+import json, os, resource, socket, sys
 def status():
     with open("/proc/self/status") as file:
         return {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
@@ -51,6 +51,7 @@ def refused():
         return error.errno
     return 0
 names = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
+os.waitpid(os.posix_spawn(sys.executable, [sys.executable, "-I", "-S", "-c", "pass"], {}), 0)
 print(json.dumps({
     "namespaces": {name: os.readlink("/proc/self/ns/" + name) for name in names},
     "status": status(),
@@ -138,7 +139,12 @@ def _outer(outcome: Outcome, seen: _Seen, *, root: bool) -> list[Layer]:
         )
     )
     watch = "only the program's own interpreter reports it, which the program controls"
-    layers.append(_layer("command_watch", False, watch, "do not demand it: it is not built yet"))
+    watched = any(not command.program_controlled for command in outcome.commands)
+    layers.append(
+        _layer(
+            "command_watch", watched, watch, "run as root, in the first namespaces, on a kernel with CONFIG_PROC_EVENTS"
+        )
+    )
     layers.append(_layer("file_watch", False, watch, "do not demand it: it is not built yet"))
     return layers
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .audit import AuditReader
+from .commands import CommandWatch
 from .groups import Groups
 from .kernel import process_children, process_start
 from .launch import Jail
@@ -28,6 +29,8 @@ _TICK_MS = 25
 _CHECK_SECONDS = 0.1
 _LOG_BYTES = 256 * 1024
 _RELAY_BYTES = 4096
+_EVENT_BYTES = 4 * 1024 * 1024
+"""More than this of records is not read: an honest interpreter needs a hundredth of it."""
 _START_SECONDS = 30.0
 _END_SECONDS = 5.0
 _GRACE_SECONDS = 2.5
@@ -106,38 +109,47 @@ class Watch:
         self._begun = time.monotonic()
         self._next_check = 0.0
         self._due_at: float | None = None
+        self._event_bytes = 0
         self._ended_at: float | None = None
         self.recorder = Recorder()
         self.seen = Watched()
 
-    def run(self, lease: Lease, *, cancel: threading.Event | None, audit: AuditReader | None) -> Watched:
+    def run(
+        self, lease: Lease, *, cancel: threading.Event | None, audit: AuditReader | None, commands: CommandWatch | None
+    ) -> Watched:
         """Returns when the last process is dead and every stream is at its end, or was given up."""
         ends = self._jail.ends
         self._open = {getattr(ends, name): name for name in ("stdout", "stderr", "log", "relay", "events", "process")}
         for descriptor in self._open:
             self._poll.register(descriptor, select.POLLIN)
-        if audit is not None:
-            self._poll.register(audit.fileno(), select.POLLIN)
+        kernel: dict[int, AuditReader | CommandWatch] = {
+            source.fileno(): source for source in (audit, commands) if source is not None
+        }
+        for descriptor in kernel:
+            self._poll.register(descriptor, select.POLLIN)
+        if commands is not None:
+            commands.follow(self._jail.process.pid)
         try:
             lease.record(nsjail=self._jail.process.pid, nsjail_start=process_start(self._jail.process.pid))
             while self._open and not self.seen.unfinished:
                 for descriptor, _ in self._poll.poll(_TICK_MS):
-                    self._serve(descriptor, audit)
+                    if descriptor in kernel:
+                        kernel[descriptor].drain()
+                    else:
+                        self._serve(descriptor)
                 self._check(cancel)
-            if audit is not None:
-                audit.drain()
+            for source in kernel.values():
+                source.drain()
         finally:
             self._finish()
         return self.seen
 
-    def _serve(self, descriptor: int, audit: AuditReader | None) -> None:
+    def _serve(self, descriptor: int) -> None:
         name = self._open.get(descriptor)
         if name is not None:
             if not self._read(name, descriptor):
                 self._poll.unregister(descriptor)
                 del self._open[descriptor]
-        elif audit is not None and descriptor == audit.fileno():
-            audit.drain()
         elif descriptor == self._jail.ends.control:
             self._write()
 
@@ -160,6 +172,10 @@ class Watch:
                 self._log += data[: max(0, _LOG_BYTES - len(self._log))]
             case "events":
                 self.recorder.feed(data)
+                self._event_bytes += len(data)
+                if self._event_bytes > _EVENT_BYTES:
+                    self.recorder.give_up()
+                    return False
             case _:
                 self._hear(data)
         return bool(data)

@@ -1,4 +1,4 @@
-"""Writes what pages of docs/ repeat from the code: help texts in cli.md, all of settings.md, and events.md if the ledger's catalogue renders itself.
+"""Writes what pages of docs/ repeat from the code: help texts in cli.md, all of settings.md, all of events.md.
 
 It must never write prose: what people wrote on a page stays as it is. With --check nothing is written, and a stale page is an error.
 """
@@ -67,11 +67,7 @@ def pages() -> Iterator[tuple[Path, Callable[[], str]]]:
     """Each generated page and what makes its text."""
     yield DOCS / "cli.md", command_page
     yield DOCS / "settings.md", settings_page
-    try:
-        catalogue = importlib.import_module("custody.ledger.catalogue_page")
-    except ModuleNotFoundError:
-        return
-    yield DOCS / "events.md", catalogue.render
+    yield DOCS / "events.md", importlib.import_module("custody.ledger.document").page
 
 
 # ---------------------------------------------------------------- cli.md

@@ -96,6 +96,7 @@ def deploy(json: Json = False) -> int:
         print_json({"deployments": [asdict(deployment) for deployment in registered]})
         return Exit.DONE
     for deployment in registered:
-        result(f"{deployment.name}: {deployment.schedule} {deployment.timezone}, {deployment.entrypoint}")
-        say(f"next: start a worker with: {shown(deployment.worker_command)}")
+        when = f"{deployment.schedule} {deployment.timezone}" if deployment.schedule else "on demand"
+        result(f"{deployment.name}: {when}, {deployment.entrypoint}")
+    say(f"next: keep a worker running: {shown(' '.join(registered[0].worker_command))}")
     return Exit.DONE

@@ -68,7 +68,13 @@ class Demonstration:
 
 
 def run_demo(
-    into: Path, *, os_user: str, with_prefect: bool, observer: DemoObserver, only: Sequence[str] = ()
+    into: Path,
+    *,
+    os_user: str,
+    with_prefect: bool,
+    observer: DemoObserver,
+    only: Sequence[str] = (),
+    policies: Path | None = None,
 ) -> Demonstration:
     """Play the demo.
 
@@ -78,6 +84,7 @@ def run_demo(
         with_prefect: whether Prefect conducts a part of it.
         observer: told about progress.
         only: file names of programs, to play a part.
+        policies: folder of another policy set than the shipped one.
 
     Raises:
         UsageError: there is something else at that place.
@@ -87,6 +94,7 @@ def run_demo(
     initialise(
         home,
         os_user=os_user,
+        policies=policies,
         directory=directory_text(os_user),
         configuration=f'\n[ledger]\npin_directory = "{pins}"\n',
     )

@@ -48,8 +48,8 @@ class Registered:
     schedule: str
     """Cron expression; empty for what runs only when it is asked for."""
     timezone: str
-    worker_command: tuple[str, ...] = ("prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process")
-    """What the operator runs, as a service of the user that owns the home and with PREFECT_API_URL set: without a worker nothing happens."""
+    worker_command: str = f"prefect worker start --pool {WORK_POOL} --type process"
+    """What the operator keeps running, as the user that owns the home: without a worker nothing that is due happens."""
 
 
 CATALOGUE: tuple[Deployment, ...] = (

@@ -48,19 +48,34 @@ class Performer:
         children.prepare_home(self._log.parent)
         self._process = children.start("perform", environment=self._environment, log=self._log, answers=True)
 
+    @property
+    def process_id(self) -> int:
+        """Of the process.
+
+        Raises:
+            ConfigurationError: it was not started.
+        """
+        return self._running().pid
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            raise ConfigurationError("no process runs flows", hint="start it first")
+        return self._process
+
     def perform(self, order: Order) -> Answer:
         """Have it done; an interrupt meanwhile is passed on, and raised when the flow has come to its end.
 
         Raises:
             CustodyError: it was not done, or the process broke.
         """
-        process = self._process
-        if process is None or process.stdin is None or process.stdout is None:
-            raise ConfigurationError("no process runs flows", hint="start it first")
+        process = self._running()
+        stdin, stdout = process.stdin, process.stdout
+        if stdin is None or stdout is None:
+            raise ConfigurationError("no process runs flows", hint="start it with both pipes")
         try:
-            process.stdin.write(order.line())
-            process.stdin.flush()
-            line = _read(process, process.stdout.readline)
+            stdin.write(order.line())
+            stdin.flush()
+            line = _read(process, stdout.readline)
         except BrokenPipeError:
             line = ""
         if not line:

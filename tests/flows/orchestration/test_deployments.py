@@ -1,6 +1,7 @@
 """What is registered, and that a real worker takes it up from there."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def worker(
 ) -> Iterator[Worker]:
     """A worker, started by the very command that registering says."""
     folder = tmp_path_factory.mktemp("worker")
-    command = [sys.executable, "-m", *registered[0].worker_command]
+    command = [sys.executable, "-m", *shlex.split(registered[0].worker_command)]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             command, env=dict(surroundings), cwd=folder, stdout=log, stderr=log, start_new_session=True

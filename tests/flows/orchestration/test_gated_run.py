@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -122,11 +123,31 @@ def test_the_run_of_a_home_without_a_jail_is_unavailable(
     assert (found["state_type"], found["state_name"]) == ("FAILED", "Unavailable")
 
 
+def test_a_run_whose_flow_was_killed_is_closed_as_unknown_and_never_run_again(
+    conductor: OwnConductor, settings: Settings, server: PrefectServer, house: House, submit: Submit
+) -> None:
+    run = submit("import time\ntime.sleep(300)\n")
+    doomed = Performer(settings, server.client)
+    doomed.start()
+    killer = threading.Thread(
+        target=_when_started, args=(house, run, lambda: os.kill(doomed.process_id, signal.SIGKILL))
+    )
+    killer.start()
+    with pytest.raises(CustodyError, match="ended with status -9"):
+        doomed.perform(Order(kind=Kind.RUN, values={"run": run}))
+    killer.join()
+    conductor.run(run)
+    assert kinds(house, run)[-3:] == ["run:started", "run:finished", "access:denied"]
+    finished = last(house, "run:finished", run).event
+    assert isinstance(finished, events.RunFinished)
+    assert (finished.end, finished.started, finished.outcome) == ("unknown", True, "unknown")
+
+
 def test_an_interrupt_kills_the_jail_and_the_run_has_its_end(
     conductor: OwnConductor, house: House, submit: Submit
 ) -> None:
     run = submit("import time\ntime.sleep(50)\n")
-    watcher = threading.Thread(target=_interrupt_when_started, args=(house, run))
+    watcher = threading.Thread(target=_when_started, args=(house, run, lambda: os.kill(os.getpid(), signal.SIGINT)))
     watcher.start()
     with pytest.raises(KeyboardInterrupt):
         conductor.run(run)
@@ -139,11 +160,11 @@ def test_an_interrupt_kills_the_jail_and_the_run_has_its_end(
     assert kinds(house, after) == _WHOLE_WAY
 
 
-def _interrupt_when_started(house: House, run: str) -> None:
-    """Interrupt this very process as a terminal would, once the program runs; or anyway, so that nothing waits for ever."""
+def _when_started(house: House, run: str, act: Callable[[], None]) -> None:
+    """Do it once the program runs; or anyway, so that nothing waits for ever."""
     pause = threading.Event()
     for _ in range(int(PATIENCE / 0.1)):
         if "run:started" in kinds(house, run):
             break
         pause.wait(0.1)
-    os.kill(os.getpid(), signal.SIGINT)
+    act()

@@ -1,0 +1,199 @@
+"""Every program that is started inside the jail, from the kernel's process connector.
+
+The connector tells of every fork, exec and exit on the machine; a process belongs to the jail if a chain of forks leads from
+nsjail to it, which no program can leave. What was started is read from /proc at once; a program that has ended before that
+is listed as unknown. Needs root in the first namespaces. It must never take over a process of another run.
+"""
+
+import socket
+import struct
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import IntFlag
+from pathlib import Path
+from typing import NamedTuple
+
+from .types import ObservedCommand
+
+__all__ = ["CommandWatch", "merge_commands", "open_commands"]
+
+SOURCE = "process_connector"
+_NETLINK_CONNECTOR = 11
+_CN_IDX_PROC = 1
+_LISTEN = 1
+_HEADERS = 16 + 20
+_EVENT = struct.Struct("=IIQ")
+_BUFFER = 4 * 1024 * 1024
+_AT_ONCE = 1000
+_MOST = 200
+_MOST_PROCESSES = 20_000
+_ARGUMENTS = 24
+_LENGTH = 400
+_FIRST_PROCESS = 1
+"""Depth below nsjail; the program and what it starts are deeper."""
+
+
+class Happening(IntFlag):
+    """Kinds of events (linux/cn_proc.h)."""
+
+    FORK = 0x1
+    EXEC = 0x2
+    EXIT = 0x80000000
+
+
+class _Started(NamedTuple):
+    index: int
+    nanoseconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    depth: int
+    started: _Started | None = None
+
+
+class CommandWatch:
+    """Follows the processes of one jail."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._members: dict[int, _Member] = {}
+        self.commands: list[ObservedCommand] = []
+        self.total = 0
+        self.lost = False
+
+    def fileno(self) -> int:
+        """For polling."""
+        return self._socket.fileno()
+
+    def follow(self, nsjail: int) -> None:
+        """Names the process that everything in the jail descends from."""
+        self._members[nsjail] = _Member(0)
+
+    def drain(self) -> None:
+        """Takes over what has arrived, a bounded part of it."""
+        for _ in range(_AT_ONCE):
+            try:
+                message = self._socket.recv(4096)
+            except BlockingIOError:
+                return
+            except OSError:  # ENOBUFS: the kernel dropped events because we were too slow
+                self.lost = True
+                continue
+            self._take(message[_HEADERS:])
+
+    def close(self) -> None:
+        """Leaves the multicast group."""
+        self._socket.close()
+
+    def _take(self, event: bytes) -> None:
+        if len(event) < _EVENT.size + 16:
+            return
+        what, _, nanoseconds = _EVENT.unpack_from(event)
+        match what:
+            case Happening.FORK:
+                _, parent, child, group = struct.unpack_from("=IIII", event, _EVENT.size)
+                if child == group:  # a process, not a thread
+                    self._forked(parent, child)
+            case Happening.EXEC:
+                _, process = struct.unpack_from("=II", event, _EVENT.size)
+                self._executed(process, nanoseconds)
+            case Happening.EXIT:
+                thread, process, status = struct.unpack_from("=III", event, _EVENT.size)
+                if thread == process:
+                    self._exited(process, status, nanoseconds)
+            case _:
+                pass
+
+    def _forked(self, parent: int, child: int) -> None:
+        member = self._members.get(parent)
+        if member is None:
+            return
+        if len(self._members) >= _MOST_PROCESSES:
+            self.lost = True
+            return
+        self._members[child] = _Member(member.depth + 1)
+
+    def _executed(self, process: int, nanoseconds: int) -> None:
+        member = self._members.get(process)
+        if member is None or member.depth <= _FIRST_PROCESS:
+            return
+        self.total += 1
+        if len(self.commands) < _MOST:
+            self._members[process] = replace(member, started=_Started(len(self.commands), nanoseconds))
+            self.commands.append(_look_at(process))
+
+    def _exited(self, process: int, status: int, nanoseconds: int) -> None:
+        member = self._members.pop(process, None)
+        if member is None or member.started is None:
+            return
+        index, since = member.started
+        low = status & 0x7F
+        self.commands[index] = replace(
+            self.commands[index],
+            exit_status=128 + low if low else (status >> 8) & 0xFF,
+            wall_ms=max(0, nanoseconds - since) // 1_000_000,
+        )
+
+
+def open_commands() -> CommandWatch | None:
+    """A watch that sees everything from now on; None where this process may not."""
+    sock: socket.socket | None = None
+    try:
+        sock = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, _NETLINK_CONNECTOR
+        )
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, 33, _BUFFER)  # SO_RCVBUFFORCE
+        sock.bind((0, _CN_IDX_PROC))
+        # the shorter request means every kind of event; kernels since 6.6 also take a choice of kinds
+        body = struct.pack(
+            "=IIIIHHII", _CN_IDX_PROC, 1, 0, 0, 8, 0, _LISTEN, Happening.FORK | Happening.EXEC | Happening.EXIT
+        )
+        try:
+            sock.send(struct.pack("=IHHII", 16 + len(body), 3, 0, 0, 0) + body)
+        except OSError:
+            body = struct.pack("=IIIIHHI", _CN_IDX_PROC, 1, 0, 0, 4, 0, _LISTEN)
+            sock.send(struct.pack("=IHHII", 16 + len(body), 3, 0, 0, 0) + body)
+    except OSError:
+        if sock is not None:
+            sock.close()
+        return None
+    return CommandWatch(sock)
+
+
+def merge_commands(kernel: list[ObservedCommand], told: tuple[ObservedCommand, ...]) -> tuple[ObservedCommand, ...]:
+    """What the kernel saw, then what the program's interpreter told beyond that: attempts that started nothing."""
+    started = {(command.arguments, _base(command.path)) for command in kernel}
+    beyond = [
+        command
+        for command in told
+        if command.path != "(fork)"
+        and not any(
+            arguments == command.arguments and base.startswith(_base(command.path)) for arguments, base in started
+        )
+    ]
+    return (*kernel, *beyond)
+
+
+def _base(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _look_at(process: int) -> ObservedCommand:
+    """What a process has just become; unknown if it is already gone."""
+    folder = Path(f"/proc/{process}")
+    path, arguments = "unknown", None
+    with suppress(OSError):
+        path = _clean(str((folder / "exe").readlink()))
+    with suppress(OSError):
+        with (folder / "cmdline").open("rb") as file:
+            raw = file.read(8192)
+        if raw:
+            words = raw.rstrip(b"\0").split(b"\0")[1 : _ARGUMENTS + 1]
+            arguments = tuple(_clean(word.decode("utf-8", "replace")) for word in words)
+    return ObservedCommand(path=path, arguments=arguments, source=SOURCE, program_controlled=False)
+
+
+def _clean(text: str) -> str:
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:_LENGTH])

@@ -1,0 +1,92 @@
+"""The JSON fields that docs/cli.md lists are the fields that commands print: no more, no fewer, in the home that the README left."""
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+
+import pytest
+
+from .conftest import ROOT
+from .newcomer import Done, Newcomer
+
+_SECTION = re.compile(r"^## (custody .+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+_FIELD = re.compile(r"^\| `([a-z_0-9]+)` \|", re.MULTILINE)
+LISTED = {
+    name: set(_FIELD.findall(text))
+    for name, text in _SECTION.findall((ROOT / "docs" / "cli.md").read_text(encoding="utf-8"))
+}
+
+COMMANDS = {
+    "custody init": "CUSTODY_HOME=another-home custody init",
+    "custody doctor": "custody doctor",
+    "custody demo": "custody demo --no-prefect --into another-demo",
+    "custody run": "custody run hello.py",
+    "custody check": "custody check hello.py",
+    "custody audit": "custody audit requirements.txt",
+    "custody verify": "custody verify",
+    "custody runs list": "custody runs list",
+    "custody runs show": "custody runs show RUN",
+    "custody advisories import": "custody advisories import all.zip",
+    "custody advisories status": "custody advisories status",
+    "custody log show": "custody log show",
+    "custody review run": "custody review run --offline",
+    "custody review list": "custody review list",
+    "custody review show": "custody review show REVIEW",
+}
+ELSEWHERE = {
+    "custody approve": "needs a held run; tests/flows approves",
+    "custody runs continue": "prints what `custody run` prints",
+    "custody deploy": "needs a Prefect server",
+}
+
+
+def with_json_first(command: str) -> str:
+    """Options stand before the program, which takes everything after it for its own."""
+    return re.sub(r"custody (run|check) ", r"custody \1 --json ", command)
+
+
+def test_every_command_is_compared_or_has_a_reason_why_not() -> None:
+    assert sorted([*COMMANDS, *ELSEWHERE]) == sorted(LISTED)
+
+
+@pytest.mark.jail
+@pytest.mark.online
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_prints_the_fields_that_its_page_lists(
+    name: str, newcomer: Newcomer, played: Mapping[int, Done]
+) -> None:
+    assert played
+    command = COMMANDS[name].replace("RUN", newcomer.run).replace("REVIEW", newcomer.review)
+    if name in {"custody run", "custody check"}:
+        done = newcomer.type(f"{with_json_first(command)} 2>/dev/null")
+    else:
+        done = newcomer.type(f"{command} --json 2>/dev/null")
+    assert set(json.loads(done.output)) == LISTED[name]
+
+
+@pytest.mark.jail
+def test_an_error_is_an_object_too(newcomer: Newcomer) -> None:
+    done = newcomer.type(f"CUSTODY_HOME={shlex.quote('/nonexistent/home')} custody runs list --json 2>/dev/null")
+    assert set(json.loads(done.output)) == {"error", "hint", "exit_code"}
+
+
+@pytest.mark.jail
+@pytest.mark.online
+def test_a_run_that_was_not_executed_has_the_fields_up_to_its_outcome(
+    newcomer: Newcomer, played: Mapping[int, Done]
+) -> None:
+    assert played
+    done = newcomer.type("custody run --json --host api.example.org:443 hello.py 2>/dev/null")
+    fields = json.loads(done.output)
+    assert fields["outcome"] is None
+    executed_only = {field for field in LISTED["custody run"] if field not in fields}
+    assert set(fields) < LISTED["custody run"]
+    assert {"stdout", "usage", "unobserved"} <= executed_only
+
+
+@pytest.mark.jail
+@pytest.mark.online
+def test_what_waits_for_approval_is_one_list(newcomer: Newcomer, played: Mapping[int, Done]) -> None:
+    assert played
+    assert set(json.loads(newcomer.type("custody approve --json 2>/dev/null").output)) == {"held"}
