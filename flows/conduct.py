@@ -3,6 +3,7 @@
 Prefect is loaded only where it conducts (its import costs a hundred starts of Python), so this file may import inside functions.
 """
 
+import re
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 Progress = Callable[[str], None]
+_RUN = re.compile(r"run-[0-9A-Za-z-]{1,60}")
 
 
 class PrefectConductor(Protocol):
@@ -74,8 +76,11 @@ def take_up(house: House, run: str) -> Passage | Result:
     Raises:
         UsageError: there is no such run, or another process is working on it.
     """
+    if not _RUN.fullmatch(run):
+        raise UsageError("that is not the id of a run", hint="`custody runs list` shows the runs")
     ownership = Ownership.take(house.places.owners, run)
     if ownership is None:
+        _record_second(house, run)
         raise UsageError(
             f"run `{run}` is being worked on by another process",
             hint="wait for it; `custody runs show` says where it is",
@@ -84,6 +89,11 @@ def take_up(house: House, run: str) -> Passage | Result:
         known = list(house.ledger.entries(run=run))
         if state_of(known) in {RunState.SUBMITTED, RunState.HELD}:
             return reload(house, run, known, ownership)
+    except UsageError as error:
+        # what was stored is not what was judged: this run can never go on, so it gets its end
+        ending.close(house, run, started=False, explanation=error.message, end="unavailable")
+        ownership.release()
+        raise
     except BaseException:
         ownership.release()
         raise
@@ -91,6 +101,15 @@ def take_up(house: House, run: str) -> Passage | Result:
     if not known:
         raise UsageError(f"there is no run `{run}`", hint="`custody runs list` shows the runs")
     return pipeline.refuse_second(house, run, known[0].actor)
+
+
+def _record_second(house: House, run: str) -> None:
+    """Put on record that a run was to be conducted a second time while it was being worked on."""
+    known = next(house.ledger.entries(run=run), None)
+    if known is not None:
+        reason = "another process is working on the run"
+        event = events.AccessDenied(action="execute", source=known.actor, rules=("owned-once",), reason=reason, count=1)
+        record(house, event, actor=known.actor, run=run)
 
 
 def continue_run(
@@ -136,6 +155,8 @@ def conduct(
     except KeyboardInterrupt:
         cancelled(house, passage)
     except LedgerError:
+        # nothing can be recorded now; the next command closes the run
+        passage.ownership.abandon()
         raise
     except Exception as error:  # noqa: BLE001 - around a flow: the run must get its end whatever broke
         broken(house, passage, error)

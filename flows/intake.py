@@ -28,7 +28,7 @@ _FILE_BYTES = 16 * 1024 * 1024
 _FILES = 50
 _ARGUMENTS = 200
 _ARGUMENT_BYTES = 128 * 1024
-_FILE_NAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,120}")
+_FILE_NAME = re.compile(r"[^\x00-\x1f\x7f/\\\ud800-\udfff]{1,120}")
 _HOST = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?|\[?[0-9A-Fa-f:.]{2,45}\]?"
 )

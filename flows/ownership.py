@@ -62,6 +62,12 @@ class Ownership:
         """The run that is owned."""
         return self._path.stem
 
+    def abandon(self) -> None:
+        """Let go without an end: what died here is closed as unknown by whoever comes next."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
     def release(self) -> None:
         """Give the run up: its end or hold is durable, or another process is to take it on."""
         if self._descriptor is not None:

@@ -1,7 +1,7 @@
 """The ledger as the rooms above use it: create, open, append, read, prove.
 
-One instance is one opened database; several processes may have the same one open. Appending is safe between processes and
-between threads. It must never acknowledge what is not durable and signed for, and never write anything half.
+One instance is one opened database; several processes may have the same one open, each by its own instance (none is to be carried
+through a fork). Appending is safe between processes and between threads. It must never acknowledge what is not durable and signed for, and never write anything half.
 """
 
 import importlib
@@ -133,6 +133,8 @@ class Ledger:
             if payloads:
                 raise LedgerError("payloads need an entry that refers to them", hint="append them together")
             return ()
+        if any(isinstance(draft.event, LedgerKeyRotated) for draft in drafts):
+            raise LedgerError("a change of key is not an event like others", hint="rotate the key, which records it")
         with self._turn() as signer:
             return self._commit(drafts, payloads, [signer])
 

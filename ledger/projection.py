@@ -6,8 +6,9 @@ It must never hold anything that is not in the leaf.
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from .codec import Parsed
 from .events import Event, PolicyDecided, RunFinished
-from .types import Draft, Entry
+from .types import Draft
 
 __all__ = ["IndexRow", "microseconds", "outcome_of", "project", "project_draft"]
 
@@ -27,17 +28,9 @@ class IndexRow(NamedTuple):
     seq: int | None
 
 
-def project(entry: Entry) -> IndexRow:
+def project(index: int, leaf: Parsed) -> IndexRow:
     """The row of a stored entry."""
-    return IndexRow(
-        entry.index,
-        entry.kind,
-        entry.run,
-        entry.actor,
-        outcome_of(entry.event),
-        microseconds(entry.time),
-        entry.sequence,
-    )
+    return IndexRow(index, leaf.kind, leaf.run, leaf.actor, outcome_of(leaf.event), leaf.time_us, leaf.sequence)
 
 
 def project_draft(index: int, draft: Draft, sequence: int | None) -> IndexRow:
@@ -58,15 +51,9 @@ def outcome_of(event: Event | None) -> str:
 
     `run:finished`: its end, or the outcome class where the end is `executed`; `policy:decided`: its result; else empty.
     """
-    match event:
-        case RunFinished(end="executed", outcome=outcome):
-            return outcome or "unknown"
-        case RunFinished(end=end):
-            return end
-        case PolicyDecided(result=result):
-            return result
-        case _:
-            return ""
+    if isinstance(event, RunFinished):
+        return (event.outcome or "unknown") if event.end == "executed" else event.end
+    return event.result if isinstance(event, PolicyDecided) else ""
 
 
 def microseconds(time: datetime) -> int:

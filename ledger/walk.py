@@ -5,14 +5,15 @@ It must never take a value from a derived column.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from ..errors import EvidenceError
-from .codec import decode_leaf, payload_refs
+from .codec import MAX_LEAF_BYTES, Parsed, parse_leaf, payload_refs
 from .database import Row, rows
+from .events import Event
 from .findings import Findings
 from .growing import GrowingTree
 from .keychain import KeyChain, Rotation
@@ -20,8 +21,8 @@ from .notes import parse_checkpoint
 from .payloads import require_committed
 from .projection import project
 from .tiles import stored_tree
-from .tree import inclusion_root, leaf_hash
-from .types import Checkpoint, Entry
+from .tree import consistency_holds, inclusion_root, leaf_hash
+from .types import Checkpoint
 from .writing import CLOCK_TOLERANCE
 
 __all__ = ["Landmark", "Walk"]
@@ -36,9 +37,14 @@ class Landmark(NamedTuple):
 
 
 _ENTRIES = (
-    "SELECT e.idx, e.leaf, e.event_id, i.idx, i.kind, i.run, i.actor, i.outcome, i.time_us, i.seq "
-    "FROM entry e LEFT JOIN event_index i ON i.idx = e.idx WHERE e.idx >= ? ORDER BY e.idx"
+    f"SELECT idx, CASE WHEN length(leaf) <= {MAX_LEAF_BYTES} THEN leaf END, event_id "  # noqa: S608 - because a number is put in
+    "FROM entry WHERE idx >= ? ORDER BY idx"
 )
+_CHECKPOINTS = "SELECT size, previous, CASE WHEN length(note) <= 65536 THEN note END FROM checkpoint ORDER BY size"
+_PAYLOAD = "SELECT idx, hmac_key, CASE WHEN length(content) = ? THEN content END FROM payload WHERE id = ?"
+"""What is longer than it may be is not even loaded: a hostile database must not exhaust the checker."""
+_INDEX = "SELECT idx, kind, run, actor, outcome, time_us, seq FROM event_index WHERE idx >= ? ORDER BY idx"
+_TOLERANCE_US = CLOCK_TOLERANCE // timedelta(microseconds=1)
 _PROGRESS_EVERY = 1000
 
 
@@ -52,15 +58,17 @@ class Walk:
         self._findings = findings
         self._keys = keys
         self._landmarks = landmarks
-        self._checkpoints: Iterator[Row] = rows(connection, "SELECT size, previous, note FROM checkpoint ORDER BY size")
+        self._checkpoints: Iterator[Row] = rows(connection, _CHECKPOINTS)
         self._next_checkpoint = next(self._checkpoints, None)
         self._tree = GrowingTree(connection, findings)
         self._start = 0
         self._expected = 0
         self._agreed = 0
         self._pinned_to = 0
-        self._newest_time: datetime | None = None
+        self._newest_us: int | None = None
+        self._next_stop = 0
         self._payloads = 0
+        self._waiting: Row | None = None
         self.unknown = 0
         self.checkpoint: Checkpoint | None = None
         self.checkpoints = 0
@@ -89,6 +97,14 @@ class Walk:
             self._stands(rotation, size, tree.root()) for rotation in self._keys.rotations if rotation.entry < size
         ):
             return False
+        stored = stored_tree(self._connection, size)
+        for old in [known for known in self._landmarks if known < size]:
+            path = stored.consistency(old)
+            for mark in self._landmarks[old]:
+                if not consistency_holds(old, size, path, mark.root, tree.root()):
+                    self._findings.add(
+                        "pin-mismatch", f"{mark.label} is not of the same ledger as the pin at {size}", 0
+                    )
         self._tree = tree
         self._start = self._expected = self._agreed = size
         while self._next_checkpoint is not None and not _is_beyond(self._next_checkpoint, size - 1):
@@ -99,11 +115,15 @@ class Walk:
         """Go through all entries, or all that follow where the walk began."""
         (total,) = next(rows(self._connection, "SELECT count(*) FROM entry"))
         self._at_size(self._start)
+        index = rows(self._connection, _INDEX, (self._start,))
         for row in rows(self._connection, _ENTRIES, (self._start,)):
-            self._entry(row)
-            self._at_size(self._expected)
+            self._entry(row, index)
+            if self._expected >= self._next_stop:
+                self._at_size(self._expected)
             if progress is not None and (self.size % _PROGRESS_EVERY == 0 or self.size == total):
                 progress(self.size, int(str(total)))
+        if next(index, None) is not None or self._waiting is not None:
+            self._findings.add("index-changed", "the index has rows without entries")
         self._finish()
 
     def _stands(self, rotation: Rotation, size: int, root: bytes) -> bool:
@@ -113,67 +133,67 @@ class Walk:
             return False
         return inclusion_root(rotation.leaf_hash, rotation.entry, size, path) == root
 
-    def _entry(self, row: Row) -> None:
-        index, leaf, event_id, *indexed = row
-        expected = self._expected
-        if index != expected:
-            self._findings.add("entry-missing", f"entry {expected} is missing", expected)
-        if isinstance(index, int) and index >= expected:
-            expected = index
-            self._expected = index + 1
+    def _entry(self, row: Row, index: Iterator[Row]) -> None:
+        stored_at, leaf, event_id = row
+        place = self._expected
+        if stored_at != place:
+            self._findings.add("entry-missing", f"entry {place} is missing", place)
+        if isinstance(stored_at, int) and stored_at >= place:
+            place = stored_at
+            self._expected = place + 1
         if not isinstance(leaf, bytes):
-            self._findings.add("leaf-unreadable", f"entry {expected} is not bytes", expected)
+            self._findings.add("leaf-unreadable", f"entry {place} is not bytes, or longer than any leaf", place)
             leaf = str(leaf).encode("utf-8", "replace")
+        indexed = self._index_row(place, index)
         try:
-            entry = decode_leaf(expected, leaf)
+            parsed = parse_leaf(place, leaf)
         except EvidenceError as error:
-            self._findings.add("leaf-unreadable", error.message, expected)
+            self._findings.add("leaf-unreadable", error.message, place)
         else:
-            self._compare_index(entry, index, event_id, indexed)
-            self._time(entry)
-            self._refs(entry)
+            if indexed != project(place, parsed) or event_id != parsed.id or stored_at != place:
+                self._findings.add("index-changed", f"what the index says of entry {place} is not what it says", place)
+            self._meaning(place, parsed)
         self._tree.push(leaf_hash(leaf))
 
-    def _compare_index(self, entry: Entry, index: object, event_id: object, indexed: Sequence[object]) -> None:
-        if entry.event is None:
+    def _index_row(self, place: int, index: Iterator[Row]) -> Row | None:
+        """The index row of the entry; rows without an entry are passed over, and found."""
+        row = next(index, None) if self._waiting is None else self._waiting
+        self._waiting = None
+        while row is not None and isinstance(row[0], int) and row[0] < place:
+            self._findings.add("index-changed", f"the index has a row for entry {row[0]}, which is not there", row[0])
+            row = next(index, None)
+        if row is not None and row[0] != place:
+            self._waiting = row
+            return None
+        return row
+
+    def _meaning(self, place: int, parsed: Parsed) -> None:
+        if parsed.event is None:
             self.unknown += 1
-        if entry.kind == "ledger:key_rotated":
-            self._open_rotations.append(entry.index)
-        if index != entry.index or event_id != entry.id or tuple(indexed) != tuple(project(entry)):
-            self._findings.add(
-                "index-changed", f"what the index says of entry {entry.index} is not what the entry says", entry.index
-            )
+        else:
+            self._refs(place, parsed.event)
+        if parsed.kind == "ledger:key_rotated":
+            self._open_rotations.append(place)
+        newest = parsed.time_us if self._newest_us is None else self._newest_us
+        if parsed.time_us < newest - _TOLERANCE_US:
+            self._findings.add("time-backwards", f"entry {place} is older than the entries before it", place)
+        self._newest_us = max(newest, parsed.time_us)
 
-    def _time(self, entry: Entry) -> None:
-        if self._newest_time is not None and entry.time < self._newest_time - CLOCK_TOLERANCE:
-            self._findings.add(
-                "time-backwards", f"entry {entry.index} is older than the entries before it", entry.index
-            )
-        self._newest_time = entry.time if self._newest_time is None else max(self._newest_time, entry.time)
-
-    def _refs(self, entry: Entry) -> None:
-        if entry.event is None:
-            return
-        for ref in payload_refs(entry.event):
-            found = next(
-                rows(self._connection, "SELECT idx, hmac_key, content FROM payload WHERE id = ?", (ref.id,)), None
-            )
+    def _refs(self, place: int, event: Event) -> None:
+        for ref in payload_refs(event):
+            found = next(rows(self._connection, _PAYLOAD, (ref.bytes, ref.id)), None)
             if found is None:
-                self._findings.add(
-                    "payload-missing", f"payload `{ref.id}` of entry {entry.index} is missing", entry.index
-                )
+                self._findings.add("payload-missing", f"payload `{ref.id}` of entry {place} is missing", place)
                 continue
             first, key, content = found
             try:
                 require_committed(ref, key, content)
             except EvidenceError as error:
-                self._findings.add("payload-changed", f"{error.message}: entry {entry.index}", entry.index)
-            if first == entry.index:
+                self._findings.add("payload-changed", f"{error.message}: entry {place}", place)
+            if first == place:
                 self._payloads += 1
-            elif isinstance(first, int) and 0 <= first < self._start:
-                continue
-            elif not isinstance(first, int) or first > entry.index:
-                self._findings.add("payload-changed", f"payload `{ref.id}` names a wrong entry", entry.index)
+            elif not isinstance(first, int) or not 0 <= first < place:
+                self._findings.add("payload-changed", f"payload `{ref.id}` names a wrong entry", place)
 
     # ------------------------------------------------------------ trees of a certain size
 
@@ -181,6 +201,10 @@ class Walk:
         while self._next_checkpoint is not None and not _is_beyond(self._next_checkpoint, size):
             row, self._next_checkpoint = self._next_checkpoint, next(self._checkpoints, None)
             self._stored_checkpoint(row)
+        coming = [mark for mark in self._landmarks if mark > size]
+        if self._next_checkpoint is not None and isinstance(self._next_checkpoint[0], int):
+            coming.append(self._next_checkpoint[0])
+        self._next_stop = min(coming, default=1 << 63)
         for mark in self._landmarks.get(size, ()):
             if mark.root != self._tree.root():
                 self._findings.add(
@@ -248,7 +272,6 @@ class Walk:
             )
         self._compare_head()
         self._tree.finish()
-        self._count("event_index", self.size - self._start, "index-changed", "the index has rows without entries")
         self._count("payload", self._payloads, "payload-unknown", "payloads are stored that no entry refers to")
 
     def _compare_head(self) -> None:

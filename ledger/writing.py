@@ -26,7 +26,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ..errors import ConflictError, EvidenceError, LedgerError
-from .codec import decode_header, encode_draft, payload_refs
+from .codec import encode_draft, parse_leaf, payload_refs, require_names
 from .database import Row, rows
 from .keys import Signed
 from .notes import Signer, Verifier, parse_checkpoint, sign_checkpoint
@@ -41,6 +41,8 @@ __all__ = ["CLOCK_TOLERANCE", "Batch", "Head", "read_head", "require_continuity"
 CLOCK_TOLERANCE = timedelta(minutes=10)
 """Writers prepare their drafts at the same time and are let in one after the other."""
 
+_IDS_AT_ONCE = 500
+_TOLERANCE_US = CLOCK_TOLERANCE // timedelta(microseconds=1)
 _HALT_HINT = "keep everything as it is and run `custody verify` against an outside pin: an old copy was restored or the files were changed"
 
 
@@ -116,6 +118,8 @@ class Batch:
 
     def write(self, drafts: Sequence[Draft], payloads: Sequence[Payload]) -> tuple[Acknowledgement, ...]:
         """Write what is new; the acknowledgements may be given out only after the commit."""
+        for draft in drafts:
+            require_names(draft)
         offered = self._offer(payloads)
         known = self._known([draft.id for draft in drafts])
         referred: set[str] = set()
@@ -147,9 +151,12 @@ class Batch:
     def _known(self, ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
         """Entries that already have one of the ids."""
         known: dict[str, tuple[int, bytes]] = {}
-        for event_id in ids:
-            for index, leaf in rows(self._connection, "SELECT idx, leaf FROM entry WHERE event_id = ?", (event_id,)):
-                if not (isinstance(index, int) and isinstance(leaf, bytes)):
+        for first in range(0, len(ids), _IDS_AT_ONCE):
+            some = tuple(ids[first : first + _IDS_AT_ONCE])
+            places = ", ".join("?" * len(some))
+            query = f"SELECT event_id, idx, leaf FROM entry WHERE event_id IN ({places})"  # noqa: S608 - because only question marks are put in
+            for event_id, index, leaf in rows(self._connection, query, some):
+                if not (isinstance(event_id, str) and isinstance(index, int) and isinstance(leaf, bytes)):
                     raise EvidenceError(f"the stored entry of event `{event_id}` cannot be read", hint=_HALT_HINT)
                 known[event_id] = (index, leaf)
         return known
@@ -162,7 +169,7 @@ class Batch:
         referred.update(ref.id for ref in refs)
         if (first := known.get(draft.id) or self._fresh.get(draft.id)) is not None:
             index, leaf = first
-            if encode_draft(draft, decode_header(leaf, f"entry {index}").sequence) != leaf:
+            if encode_draft(draft, parse_leaf(index, leaf).sequence) != leaf:
                 raise ConflictError(
                     f"event `{draft.id}` is already entry {index}, with other content",
                     hint="nothing of the batch was written",
@@ -200,7 +207,7 @@ class Batch:
         if self._newest is None:
             (found,) = next(rows(self._connection, "SELECT max(time_us) FROM event_index"))
             self._newest = found if isinstance(found, int) else time
-        if time < self._newest - CLOCK_TOLERANCE // timedelta(microseconds=1):
+        if time < self._newest - _TOLERANCE_US:
             newest = datetime.fromtimestamp(self._newest // 1_000_000, UTC)
             raise LedgerError(
                 f"the time of event `{draft.id}` is {draft.time.isoformat()}, the ledger's newest entry is of {newest.isoformat()}",

@@ -8,7 +8,7 @@ import marshal
 from pathlib import Path
 
 from ..policies.types import Access, Grant, Limits
-from .runtime import SITE, Runtime, runtime_mounts
+from .runtime import LANGUAGES, SITE, Runtime, language_mounts, runtime_mounts
 from .spec import Bind, Content, JailSpec, Link, MountPoint, Proc, Rlimits, Tmpfs
 from .types import Job
 
@@ -70,10 +70,12 @@ def build_spec(job: Job, grant: Grant, runtime: Runtime, nsjail: Path, *, root: 
 def build_payload(job: Job, runtime: Runtime, limits: Limits) -> bytes:
     """The job as the first process reads it: length, header, then program and input files by content."""
     files = ((job.file_name, job.code), *job.files)
+    language = LANGUAGES[job.language]
     header = marshal.dumps(
         {
             "file_name": job.file_name,
             "arguments": list(job.arguments),
+            "command": [str(language.binary), *language.arguments] if language.binary is not None else [],
             "files": [(name, len(content)) for name, content in files],
             "sys_path": [SITE] if job.environment is not None else [],
             "cpu_seconds": limits.cpu_seconds,
@@ -132,8 +134,9 @@ def _mounts(job: Job, grant: Grant, runtime: Runtime) -> tuple[MountPoint, ...]:
     if job.environment is not None:
         mounts.append(Bind(job.environment.resolve(), SITE, executable=True))
     mounts += [Bind(Path(m.path), f"/mnt/{m.target}", writable=m.access is Access.WRITE) for m in sorted(grant.mounts)]
-    if grant.shell:
-        mounts += _shell_mounts()
+    shell = _shell_mounts() if grant.shell else []
+    taken = {mount.target for mount in shell}
+    mounts += [*(mount for mount in language_mounts(LANGUAGES[job.language]) if mount.target not in taken), *shell]
     return tuple(mounts)
 
 

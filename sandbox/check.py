@@ -6,11 +6,11 @@ from pathlib import Path
 
 from ..errors import SandboxError, UsageError
 from ..policies.types import Grant
+from .runtime import LANGUAGES
 from .types import Job
 
-__all__ = ["LANGUAGES", "check_job"]
+__all__ = ["check_job"]
 
-LANGUAGES = ("python",)
 _CODE_BYTES = 1024 * 1024
 _NAME_BYTES = 200
 _ARGUMENT_BYTES = 64 * 1024
@@ -27,9 +27,17 @@ def check_job(job: Job, grant: Grant, seccomp: Path) -> None:
     if grant.hosts:
         raise SandboxError("the jail has no network yet: hosts cannot be granted", hint="ask without hosts")
     _check_limits(grant)
-    if job.language not in LANGUAGES:
+    language = LANGUAGES.get(job.language)
+    if language is None:
         raise UsageError(
             f"the language `{_show(job.language)}` is not known to the jail", hint=f"known: {', '.join(LANGUAGES)}"
+        )
+    if job.language == "bash" and not grant.shell:
+        raise SandboxError("a program in bash needs a grant with a shell", hint="ask for a profile that grants one")
+    if language.binary is not None and not language.binary.exists():
+        raise SandboxError(
+            f"the interpreter `{language.binary}` is not installed",
+            hint=f"install it, or write the program in another language than {job.language}",
         )
     if not (seccomp / f"{grant.seccomp}.kafel").is_file() or not grant.seccomp.isalnum():
         raise SandboxError(

@@ -18,7 +18,8 @@ from .watch import Stopped, Watched
 __all__ = ["Ending", "Evidence", "classify"]
 
 _TROUBLE = re.compile(r"^\[[WEF]\]\[[^\]]*\](?:\[\d+\])? (.*)$", re.MULTILINE)
-_CPU_SLACK = 0.9
+_CPU_SLACK = 0.75
+"""The kernel counts ticks for the limit and exact time for the usage: the two differ by some per cent."""
 _EXCERPT = 300
 
 

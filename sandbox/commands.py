@@ -42,7 +42,7 @@ class Happening(IntFlag):
 
 
 class _Started(NamedTuple):
-    index: int
+    place: int
     nanoseconds: int
 
 
@@ -127,10 +127,10 @@ class CommandWatch:
         member = self._members.pop(process, None)
         if member is None or member.started is None:
             return
-        index, since = member.started
+        place, since = member.started
         low = status & 0x7F
-        self.commands[index] = replace(
-            self.commands[index],
+        self.commands[place] = replace(
+            self.commands[place],
             exit_status=128 + low if low else (status >> 8) & 0xFF,
             wall_ms=max(0, nanoseconds - since) // 1_000_000,
         )

@@ -11,7 +11,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CONTROLLERS", "Counters", "GroupError", "Groups", "find_parents", "kill_members", "remove_group"]
+__all__ = [
+    "CONTROLLERS",
+    "Counters",
+    "GroupError",
+    "Groups",
+    "find_parents",
+    "keyed",
+    "kill_members",
+    "number",
+    "remove_group",
+]
 
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
 _MIB = 1024 * 1024
@@ -54,7 +64,7 @@ def find_parents(mounts: Path = Path("/proc/mounts"), own: Path = Path("/proc/se
 
 
 class Groups:
-    """The groups of one run, one for each controller."""
+    """The groups of one run, one for each controller (v1)."""
 
     def __init__(self, paths: dict[str, Path]) -> None:
         self.paths = paths
@@ -84,6 +94,9 @@ class Groups:
         for path in dict.fromkeys(self.paths.values()):
             (path / "tasks").write_text(str(thread), encoding="ascii")
 
+    def adopt(self, processes: tuple[int, ...]) -> None:
+        """Does nothing: nsjail was born inside, and so was everything that it started."""
+
     def members(self) -> frozenset[int]:
         """Every process in the groups."""
         return frozenset(pid for path in self.paths.values() for pid in _members(path))
@@ -96,16 +109,16 @@ class Groups:
         """The kernel's counts; to be read before the groups are removed."""
         memory, pids = self.paths.get("memory"), self.paths.get("pids")
         return Counters(
-            oom_kills=_keyed(memory, "memory.oom_control", "oom_kill") or 0,
-            memory_peak=_number(memory, "memory.max_usage_in_bytes"),
-            process_refusals=_keyed(pids, "pids.events", "max") or 0,
-            process_peak=_number(pids, "pids.peak"),
+            oom_kills=keyed(memory, "memory.oom_control", "oom_kill") or 0,
+            memory_peak=number(memory, "memory.max_usage_in_bytes"),
+            process_refusals=keyed(pids, "pids.events", "max") or 0,
+            process_peak=number(pids, "pids.peak"),
             cpu_ns=self.cpu_ns(),
         )
 
     def cpu_ns(self) -> int | None:
         """Processor time of everything that ever was in the group."""
-        return _number(self.paths.get("cpuacct"), "cpuacct.usage")
+        return number(self.paths.get("cpuacct"), "cpuacct.usage")
 
     def remove(self) -> tuple[str, ...]:
         """Removes the groups; returns those that could not be."""
@@ -163,14 +176,16 @@ def _members(path: Path) -> tuple[int, ...]:
         return ()
 
 
-def _number(folder: Path | None, name: str) -> int | None:
+def number(folder: Path | None, name: str) -> int | None:
+    """A file that holds one number; None if there is no such file."""
     try:
         return int((folder / name).read_text(encoding="ascii")) if folder is not None else None
     except (OSError, ValueError):
         return None
 
 
-def _keyed(folder: Path | None, name: str, key: str) -> int | None:
+def keyed(folder: Path | None, name: str, key: str) -> int | None:
+    """One line of a file of names and numbers; None if it is absent."""
     try:
         text = (folder / name).read_text(encoding="ascii") if folder is not None else ""
     except OSError:

@@ -7,58 +7,32 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import LayerError
 from ..policies.types import Grant
 from ..redaction import Redactor
 from .artefacts import Caps, Collected, collect
-from .audit import AuditReader, fold_denials, open_audit
+from .audit import AuditReader, open_audit
 from .binary import Nsjail, find_nsjail
 from .build import SECCOMP, build_payload, build_spec
 from .check import check_job
-from .classify import Ending, Evidence, classify
-from .commands import CommandWatch, merge_commands, open_commands
+from .commands import CommandWatch, open_commands
 from .groups import Counters, GroupError, Groups, find_parents
 from .launch import launch
 from .lease import Lease, acquire, sweep_leases
-from .observe import Observations
+from .outcome import RunRecord, make_outcome
 from .runtime import Runtime, probe_python
 from .selftest import layers_from_probe, probe_grant, probe_job
 from .spec import JailSpec, digest, render
-from .types import JailSettings, Job, Layer, LayerState, Outcome, Output, Usage
-from .watch import Bounds, Stream, Watch, Watched
+from .types import JailSettings, Job, Layer, LayerState, Outcome
+from .unified import UnifiedGroup, find_delegated
+from .watch import Bounds, Watch, Watched
 
 __all__ = ["Sandbox"]
 
 _KIB = 1024
 _MIB = 1024 * 1024
-_LOG_EXCERPT = 4000
-_NAMESPACE_LAYERS = {
-    "user": "user_namespace",
-    "ns": "mount_namespace",
-    "pid": "pid_namespace",
-    "net": "network_namespace",
-    "ipc": "ipc_namespace",
-    "uts": "uts_namespace",
-    "cgroup": "cgroup_namespace",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
-    """What one run was made of and what was seen of it."""
-
-    spec: JailSpec
-    spec_sha256: str
-    watched: Watched
-    observations: Observations
-    audit: AuditReader | None
-    commands: CommandWatch | None
-    counters: Counters
-    grouped: bool
-    collected: Collected
 
 
 class Sandbox:
@@ -108,7 +82,7 @@ class Sandbox:
         check_job(job, grant, SECCOMP)
         self._check_layers(grant)
         redacting = (redactor or Redactor()) if "secrets" in grant.redactions else None
-        return self._outcome(grant, self._run(job, grant, cancel, redacting), redacting)
+        return make_outcome(grant, self._run(job, grant, cancel, redacting), redacting)
 
     def sweep(self) -> tuple[str, ...]:
         """Removes what dead runners of this state directory left, and says what that was."""
@@ -129,7 +103,7 @@ class Sandbox:
                     f"the profile demands the layer `{name}`, which is {layer.state}: {layer.cause}", hint=layer.cure
                 )
 
-    def _run(self, job: Job, grant: Grant, cancel: threading.Event | None, redactor: Redactor | None) -> _Run:
+    def _run(self, job: Job, grant: Grant, cancel: threading.Event | None, redactor: Redactor | None) -> RunRecord:
         nsjail, runtime = self._binary(), self._interpreter()
         lease = acquire(self._settings.state, root=self._root)
         groups: Groups | None = None
@@ -145,10 +119,14 @@ class Sandbox:
             payload = build_payload(job, runtime, grant.limits)
             audit = open_audit(lease.uid) if self._root else None
             commands = open_commands() if self._root else None
+            _check_still_there(grant, groups=groups is not None, audit=audit is not None, commands=commands is not None)
             jail = launch(nsjail.path, spec, text, outside_uid=lease.uid, groups=groups)
             watch = Watch(jail, _bounds(grant), payload, groups)
             watched = watch.run(lease, cancel=cancel, audit=audit, commands=commands)
-            return _Run(
+            return RunRecord(
+                language=job.language,
+                nsjail_sha256=nsjail.sha256,
+                own_uid=self._root,
                 spec=spec,
                 spec_sha256=digest(text),
                 watched=watched,
@@ -173,16 +151,18 @@ class Sandbox:
     def _make_groups(self, lease: Lease, grant: Grant) -> Groups | None:
         if self._settings.cgroups is False:
             return None
-        parents = find_parents()
-        cause = "no v1 controllers are mounted"
-        if "memory" in parents and "pids" in parents:
-            lease.record(groups=[str(parent / lease.name) for parent in parents.values()])
-            try:
-                return Groups.make(
-                    lease.name, parents, memory_mib=grant.limits.memory_mib, processes=grant.limits.processes
-                )
-            except GroupError as error:
-                cause = str(error)
+        memory, processes = grant.limits.memory_mib, grant.limits.processes
+        parents, delegated = find_parents(), find_delegated()
+        cause = "no controllers are mounted or delegated"
+        try:
+            if "memory" in parents and "pids" in parents:
+                lease.record(groups=[str(parent / lease.name) for parent in parents.values()])
+                return Groups.make(lease.name, parents, memory_mib=memory, processes=processes)
+            if delegated is not None:
+                lease.record(groups=[str(delegated / lease.name)])
+                return UnifiedGroup.make_below(lease.name, delegated, memory_mib=memory, processes=processes)
+        except GroupError as error:
+            cause = str(error)
         if self._settings.cgroups:
             raise LayerError(f"control groups cannot be used: {cause}", hint="run as root, or set `cgroups` to none")
         return None
@@ -200,83 +180,28 @@ class Sandbox:
             return self._runtime
 
     def _probe(self) -> Outcome:
-        return self._outcome(probe_grant(), self._run(probe_job(), probe_grant(), None, None), None)
-
-    def _outcome(self, grant: Grant, run: _Run, redactor: Redactor | None) -> Outcome:
-        watched, observed = run.watched, run.observations
-        ending = self._ending(grant, run)
-        denials = run.audit.counts if run.audit is not None else {}
-        return Outcome(
-            outcome=ending.outcome,
-            explanation=ending.explanation,
-            exit_code=ending.exit_code,
-            signal=ending.signal,
-            limits_hit=ending.limits_hit,
-            usage=Usage(
-                wall_ms=watched.wall_ms,
-                cpu_ms=run.counters.cpu_ns // 1_000_000
-                if run.counters.cpu_ns is not None
-                else _milli(watched.program_cpu_us),
-                peak_memory_bytes=run.counters.memory_peak,
-                peak_processes=run.counters.process_peak,
-            ),
-            stdout=_output(watched.stdout, redactor),
-            stderr=_output(watched.stderr, redactor),
-            artefacts=tuple(run.collected.artefacts),
-            refused_artefacts=tuple(run.collected.refused),
-            commands=merge_commands(run.commands.commands, observed.commands)
-            if run.commands is not None
-            else observed.commands,
-            files=observed.files,
-            egress=observed.egress,
-            syscalls=fold_denials(denials),
-            unobserved=_unobserved(grant, run),
-            layers=self._layers_on(run),
-            spec_sha256=run.spec_sha256,
-            nsjail_sha256=self.nsjail_sha256,
-            log_excerpt=watched.log.decode("utf-8", "replace")[-_LOG_EXCERPT:],
-            observed_total=_totals(run)
-            | {"syscalls": sum(denials.values()), "refused_artefacts": run.collected.refused_total},
-        )
-
-    def _ending(self, grant: Grant, run: _Run) -> Ending:
-        return classify(
-            Evidence(
-                watched=run.watched,
-                counters=run.counters,
-                denials=run.audit.counts if run.audit is not None else {},
-                told=run.observations.limits,
-                cpu_seconds=grant.limits.cpu_seconds,
-                grouped=run.grouped,
-            )
-        )
-
-    def _layers_on(self, run: _Run) -> tuple[str, ...]:
-        names = [_NAMESPACE_LAYERS[name] for name in run.spec.namespaces]
-        names += ["proc", "rlimits"]
-        if run.spec.seccomp:
-            names.append("seccomp")
-        if run.grouped:
-            names += ["cgroup_memory", "cgroup_pids", "cgroup_cpu"]
-        if self._root:
-            names.append("own_uid")
-        if run.audit is not None:
-            names.append("kernel_audit")
-        if run.commands is not None:
-            names.append("command_watch")
-        return tuple(sorted(names))
+        return make_outcome(probe_grant(), self._run(probe_job(), probe_grant(), None, None), None)
 
 
 def _unaltered(spec: JailSpec) -> JailSpec:
     return spec
 
 
-def _totals(run: _Run) -> dict[str, int]:
-    totals = dict(run.observations.totals)
-    if run.commands is not None:
-        merged = merge_commands(run.commands.commands, run.observations.commands)
-        totals["commands"] = run.commands.total + len(merged) - len(run.commands.commands)
-    return totals
+def _check_still_there(grant: Grant, *, groups: bool, audit: bool, commands: bool) -> None:
+    """A layer that the self-test found may be gone by now: that is a refusal, too, never a silent downgrade."""
+    there = {
+        "cgroup_memory": groups,
+        "cgroup_pids": groups,
+        "cgroup_cpu": groups,
+        "kernel_audit": audit,
+        "command_watch": commands,
+    }
+    for name in grant.layers:
+        if not there.get(name, True):
+            raise LayerError(
+                f"the profile demands the layer `{name}`, which could not be had for this run",
+                hint="see `custody doctor`",
+            )
 
 
 def _bounds(grant: Grant) -> Bounds:
@@ -286,47 +211,6 @@ def _bounds(grant: Grant) -> Bounds:
     )
 
 
-def _milli(micro: int | None) -> int | None:
-    return micro // 1000 if micro is not None else None
-
-
 def _collect(watched: Watched, caps: Caps, redactor: Redactor | None) -> Collected:
     """Only after the watch has ended: every process of the jail is dead."""
     return collect(watched.output_directory, caps, redactor) if watched.output_directory >= 0 else Collected()
-
-
-def _output(stream: Stream, redactor: Redactor | None) -> Output:
-    content = bytes(stream.content)
-    redacted = redactor.redact(content) if redactor is not None else None
-    return Output(
-        sha256=stream.digest.hexdigest(),
-        seen=stream.seen,
-        content=redacted.content if redacted is not None else content,
-        truncated=stream.seen > len(content),
-        redactions=redacted.count if redacted is not None else 0,
-    )
-
-
-def _unobserved(grant: Grant, run: _Run) -> tuple[str, ...]:
-    """What could not be seen, one sentence each."""
-    said = [
-        "files opened by native code or by other programs are not observed",
-        "connections are known from the program's own interpreter only, which the program controls",
-    ]
-    if run.commands is None:
-        said.append("commands are known from the program's own interpreter only, which the program controls")
-    elif run.commands.lost:
-        said.append("some process events were lost: commands may be missing")
-    if run.audit is None:
-        said.append("refused system calls are not observed: the runner may not read kernel audit records")
-    elif run.audit.lost:
-        said.append("some kernel audit records were lost")
-    if run.observations.lost:
-        said.append("some records of the program's interpreter were lost, unreadable or too many")
-    if not run.grouped:
-        said.append("memory and processes of the whole run are not counted: there is no control group")
-    if any(mount.access == "write" for mount in grant.mounts):
-        said.append("what changed in writable mounts is not observed")
-    if run.watched.unfinished:
-        said.append("the end of a stream was not reached")
-    return tuple(said)

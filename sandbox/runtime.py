@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import SandboxError
 from .spec import Bind, Link, MountPoint, Tmpfs
 
-__all__ = ["SITE", "Runtime", "probe_python", "runtime_mounts"]
+__all__ = ["LANGUAGES", "SITE", "Language", "Runtime", "language_mounts", "probe_python", "runtime_mounts"]
 
 SITE = "/environment"
 """Where the packages of a run are mounted."""
@@ -36,6 +36,26 @@ _LIBRARY_DIRECTORIES = (
 _PLAIN_FILES = ("/etc/ld.so.cache", "/usr/share/zoneinfo")
 _STARTS_BY_NAME = ("/usr/bin/python3", "/usr/bin/python")
 _PROBE_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Language:
+    """How programs of one language are started."""
+
+    binary: Path | None = None
+    """None: by the first process itself, which is Python."""
+    arguments: tuple[str, ...] = ()
+    """Before the program's own name."""
+    binds: tuple[Path, ...] = ()
+    """What the binary needs beyond shared libraries, where it exists."""
+
+
+LANGUAGES = {
+    "python": Language(),
+    # without its compiler, which wants memory that is both writable and executable
+    "node": Language(binary=Path("/usr/bin/node"), arguments=("--jitless",), binds=(Path("/usr/share/nodejs"),)),
+    "bash": Language(binary=Path("/usr/bin/bash"), arguments=("--noprofile", "--norc")),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +119,12 @@ def runtime_mounts(runtime: Runtime) -> tuple[MountPoint, ...]:
                 mounts.append(Tmpfs(f"{path}/{name}", size_bytes=4096, inodes=1, mode=0o755, writable=False))
     mounts += [Link(name, str(runtime.executable)) for name in _STARTS_BY_NAME if name != str(runtime.executable)]
     return tuple(mounts)
+
+
+def language_mounts(language: Language) -> tuple[MountPoint, ...]:
+    """Read-only mounts of another language's interpreter."""
+    paths = (*((language.binary,) if language.binary is not None else ()), *language.binds)
+    return tuple(Bind(path.resolve(), str(path), executable=True) for path in paths if path.exists())
 
 
 def _library_mounts() -> list[MountPoint]:

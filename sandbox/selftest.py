@@ -157,6 +157,17 @@ def _all_missing(cause: str, cure: str) -> tuple[Layer, ...]:
     return tuple(_layer(name, False, f"no jail can be run: {cause}", cure) for name in names)
 
 
+def _counted_layer(name: str, present: bool, count: int | None, cause: str, cure: str) -> Layer:  # noqa: FBT001 - the answer to the layer's question
+    if present and count is None:
+        return Layer(
+            name=name,
+            state=LayerState.NOT_RUN_LIVE,
+            cause="the limit is set, but this kernel keeps no count that proves it",
+            cure=cure,
+        )
+    return _layer(name, present and bool(count), cause, cure)
+
+
 def _layer(name: str, present: bool, cause: str, cure: str) -> Layer:  # noqa: FBT001 - the answer to the layer's question
     if present:
         return Layer(name=name, state=LayerState.PRESENT)

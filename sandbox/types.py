@@ -72,7 +72,7 @@ class Layer:
 
     name: str
     """`user_namespace`, `mount_namespace`, `pid_namespace`, `network_namespace`, `ipc_namespace`, `uts_namespace`,
-    `cgroup_namespace`, `seccomp`, `proc`, `rlimits`, `cgroup_memory`, `cgroup_pids`, `cgroup_cpu`, `own_uid`,
+    `cgroup_namespace`, `seccomp`, `proc`, `no_capabilities`, `rlimits`, `cgroup_memory`, `cgroup_pids`, `cgroup_cpu`, `own_uid`,
     `kernel_audit`, `command_watch`, `file_watch`."""
     state: LayerState
     cause: str = ""

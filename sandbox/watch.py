@@ -228,6 +228,11 @@ class Watch:
             return
         finally:
             os.close(root)
+        if self._groups is not None:
+            try:
+                self._groups.adopt((self._jail.process.pid, children[0]))
+            except OSError:
+                return
         self.seen.ready = True
         self._poll.register(self._jail.ends.control, select.POLLOUT)
 

@@ -66,6 +66,8 @@ def main() -> None:
         )
     except (typer.Abort, KeyboardInterrupt):
         code = fail("interrupted", "nothing more was done", Exit.CANCELLED, json=json)
+    except UnicodeEncodeError:
+        code = fail("an argument is not text", "arguments are UTF-8", Exit.USAGE, json=json)
     except BrokenPipeError:
         # the reader went away; there is nobody to tell
         sys.stderr.close()

@@ -108,7 +108,7 @@ def _host(text: str) -> "HostRequest":
     from ..policies.types import HostRequest
 
     name, _, port = text.rpartition(":")
-    if not name or not port.isdecimal():
+    if not name or not port.isdecimal() or len(port) > 5:  # noqa: PLR2004 - digits of the highest port
         raise UsageError(
             f"`{text}` is not a host and port", hint="give it as NAME:PORT, for example api.example.org:443"
         )
@@ -139,7 +139,7 @@ def _numbers(given: Sequence[str], names: set[str]) -> Mapping[str, int]:
         name, _, value = text.partition("=")
         if name not in names:
             raise UsageError(f"there is no limit `{name}`", hint=f"known are {', '.join(sorted(names))}")
-        if not value.isdecimal():
+        if not value.isdecimal() or len(value) > 9:  # noqa: PLR2004 - digits; no limit is near that
             raise UsageError(f"limit `{name}` needs a whole number, not `{value}`", hint="give it as NAME=NUMBER")
         numbers[name] = int(value)
     return numbers

@@ -57,7 +57,7 @@ class DemoProgram:
     approved: bool = False
     """Whether another person approves it when it is held."""
     by_prefect: bool = False
-    """Whether Prefect conducts it."""
+    """Whether Prefect conducts it; the last ones, so that its server starts while the others run."""
 
 
 PROGRAMS: tuple[DemoProgram, ...] = (
@@ -82,14 +82,12 @@ PROGRAMS: tuple[DemoProgram, ...] = (
         title="script with inline metadata and its lock",
         purpose="size of the backup, in words",
         requirements="inline_script.requirements.txt",
-        by_prefect=True,
     ),
     DemoProgram(
         file="make_chart.py",
         principal="scout",
         title="writes artefacts",
         purpose="chart for the weekly mail",
-        by_prefect=True,
     ),
     DemoProgram(
         file="fetch_rates.py",
@@ -139,6 +137,7 @@ PROGRAMS: tuple[DemoProgram, ...] = (
         title="floods its output",
         purpose="print progress",
         limits={"output_kib": 256, "wall_seconds": 20},
+        by_prefect=True,
     ),
     DemoProgram(
         file="failing.py", principal="alice", title="fails by itself", purpose="look up an order", by_prefect=True
@@ -148,5 +147,6 @@ PROGRAMS: tuple[DemoProgram, ...] = (
         principal="courier",
         title="reads /etc/shadow, knocks at the host's loopback",
         purpose="collect system information",
+        by_prefect=True,
     ),
 )

@@ -226,9 +226,12 @@ def identity(descriptor: int) -> tuple[int, int]:
 
 
 def become_program(job: dict[str, object], events: int) -> None:
-    """Runs the program as `__main__`; from here on nothing is trusted."""
+    """Runs the program, as `__main__` or by another interpreter; from here on nothing is trusted."""
     path = os.path.join(WORK, str(job["file_name"]))
     resource.setrlimit(resource.RLIMIT_CPU, (job["cpu_seconds"], resource.getrlimit(resource.RLIMIT_CPU)[1]))  # type: ignore[arg-type]  # an int
+    if job["command"]:
+        command = [str(word) for word in [*job["command"], path, *job["arguments"]]]  # type: ignore[misc]  # lists of strings
+        os.execv(command[0], command)  # noqa: S606 - the program's own interpreter, in the program's own process
     site.setquit()
     site.setcopyright()
     site.sethelper()

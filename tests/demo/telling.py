@@ -47,14 +47,10 @@ class _Silent:
 
 def play(into: Path, *, os_user: str, only: Sequence[str] = (), policies: Path | None = None) -> Told:
     """Play the demo, or some programs of it, and tell."""
-    done = run_demo(
-        into, os_user=os_user, with_prefect=False, observer=_Silent(), only=only, policies=policies
-    )
+    done = run_demo(into, os_user=os_user, with_prefect=False, observer=_Silent(), only=only, policies=policies)
     with open_house(load_settings(done.home)) as house:
         present = {layer.name for layer in sandbox_of(house).layers() if layer.state is LayerState.PRESENT}
-        programs = {
-            scene.program.file: _tell(list(house.ledger.entries(run=scene.run))) for scene in done.scenes
-        }
+        programs = {scene.program.file: _tell(list(house.ledger.entries(run=scene.run))) for scene in done.scenes}
     layers = "root" if {"cgroup_memory", "cgroup_pids"} <= present else "user"
     return Told(done, layers, programs)
 

@@ -42,7 +42,10 @@ def test_what_the_mailing_program_asked_for_tried_and_got_is_in_the_review(told:
     assert attempt["principal"] == "courier"
     assert attempt["purpose"] == "let everybody know about the offer"
     assert attempt["asked"][0].startswith("no network")
-    assert ["mail.example.com:587" in attempt["tried"][0], "api.mailer.example:80" in attempt["tried"][1]] == [True, True]
+    assert ["mail.example.com:587" in attempt["tried"][0], "api.mailer.example:80" in attempt["tried"][1]] == [
+        True,
+        True,
+    ]
     assert attempt["got"][0] == "no connection: all 8 attempts refused"
     with open_house(load_settings(told.demonstration.home)) as house:
         egress = [

@@ -113,8 +113,13 @@ FLIPS = {
     "there is room for the program's own file and its directory only": Flip(
         "make_chart.py",
         "profiles.toml",
-        _cap("demo", "memory_mib", 6),
-        [],
+        _cap("demo", "files", 3),
+        [
+            "- artefact:collected chart.svg",
+            "- artefact:collected figures.json",
+            "- run:finished executed succeeded, by run-developers",
+            "+ run:finished executed failed, limits hit: inodes, by run-developers",
+        ],
     ),
 }
 

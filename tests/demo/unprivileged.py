@@ -74,14 +74,26 @@ def _interpreter(place: Path) -> str:
         return sys.executable
     base = next((candidate for candidate in _CANDIDATES if _starts(candidate, "import venv")), None)
     if base is None:
-        pytest.skip("no Python of 3.11 or later that an unprivileged user can start: install python3 outside root's home")
+        pytest.skip(
+            "no Python of 3.11 or later that an unprivileged user can start: install python3 outside root's home"
+        )
     uv = str(Path(sys.executable).with_name("uv"))
     index = load_settings(place).index_url
     wanted = ["--quiet", *(["--default-index", index] if index else [])]
     python = str(place / "venv" / "bin" / "python")
     subprocess.run([uv, "venv", "--quiet", "--python", base, str(place / "venv")], check=True)
     subprocess.run(
-        [uv, "pip", "install", *wanted, "--python", python, "--require-hashes", "-r", str(ROOT / "requirements" / "run.txt")],
+        [
+            uv,
+            "pip",
+            "install",
+            *wanted,
+            "--python",
+            python,
+            "--require-hashes",
+            "-r",
+            str(ROOT / "requirements" / "run.txt"),
+        ],
         check=True,
     )
     return python

@@ -74,7 +74,22 @@ def test_a_run_that_is_being_worked_on_is_left_alone(house: House, ask: Ask) -> 
     passage = _decided(house, ask)
     with pytest.raises(UsageError, match="being worked on"):
         take_up(house, passage.run)
+    assert kinds(house, passage.run)[-1] == "access:denied"
     assert conduct(house, passage).end == "executed"
+
+
+def test_an_id_that_is_none_reaches_no_file(house: House) -> None:
+    with pytest.raises(UsageError, match="not the id of a run"):
+        take_up(house, "../../keys/ledger")
+
+
+def test_a_run_whose_stored_bytes_were_redacted_gets_its_end(house: House, ask: Ask) -> None:
+    secret = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" * 2
+    passage = receive(house, ask(arguments=(secret,)), conductor=Conductor.PREFECT)
+    passage.ownership.release()
+    with pytest.raises(UsageError, match="secrets were taken out"):
+        take_up(house, passage.run)
+    assert kinds(house, passage.run)[-1] == "run:finished"
 
 
 def test_a_run_that_prefect_is_to_conduct_can_be_taken_up_by_its_id_alone(house: House, ask: Ask) -> None:

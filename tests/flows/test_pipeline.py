@@ -142,7 +142,6 @@ def test_what_is_missing_on_this_machine_makes_a_run_unavailable(make_home: Make
         assert "run:started" not in kinds(house, done.run)
 
 
-
 def test_a_ledger_that_cannot_be_written_stops_the_run_before_its_start(
     house: House, ask: Ask, monkeypatch: pytest.MonkeyPatch, quick_writer: Callable[[House], House]
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from custody.ledger.codec import decode_leaf
+from custody.ledger.codec import parse_leaf
 from custody.ledger.notes import Signer, sign_checkpoint
 from custody.ledger.projection import project
 from custody.ledger.tables import TRIGGERS
@@ -77,9 +77,9 @@ class Forger:
             leaves = [leaf for (leaf,) in connection.execute("SELECT leaf FROM entry ORDER BY idx")]
             frontier = Frontier()
             for index, leaf in enumerate(leaves):
-                entry = decode_leaf(index, leaf)
-                frontier.push(entry.leaf_hash)
-                connection.execute("INSERT INTO event_index VALUES (?, ?, ?, ?, ?, ?, ?)", project(entry))
+                entry = parse_leaf(index, leaf)
+                frontier.push(leaf_hash(leaf))
+                connection.execute("INSERT INTO event_index VALUES (?, ?, ?, ?, ?, ?, ?)", project(index, entry))
                 connection.execute("UPDATE entry SET event_id = ? WHERE idx = ?", (entry.id, index))
             head = (frontier.size, bytes(frontier), frontier.root())
             connection.execute("UPDATE head SET size = ?, frontier = ?, root = ?", head)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -209,6 +210,25 @@ def test_a_memory_that_a_crash_left_behind_is_caught_up(ledger: Ledger, files: L
     (files.keys / "last-signed.json").write_bytes(memory)
     assert all(a.repeated for a in ledger.append(batch))
     assert (files.keys / "last-signed.json").read_bytes() == newest
+
+
+def test_a_file_that_may_not_grow_is_an_error_and_nothing_acknowledged_is_lost(
+    ledger: Ledger, files: LedgerFiles, drafts: Drafts
+) -> None:
+    """A limit on the size of files, which everybody may set: writing fails somewhere within a batch."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    acknowledged = 0
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, before[1]))
+    try:
+        with pytest.raises(LedgerError) as error:  # noqa: PT012 - because the point of failure is found by trying
+            while True:
+                acknowledged = ledger.append(drafts.several(50))[-1].index + 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert error.value.exit_code == 74
+    assert ledger.size == acknowledged > 0
+    ledger.append(drafts.several(5))
+    assert verify_ledger(files, verifier_key=ledger.verifier_key).consistent
 
 
 @pytest.fixture

@@ -151,6 +151,16 @@ def test_one_id_twice_in_a_batch_with_other_content_is_a_conflict(ledger: Ledger
     assert ledger.size == 0
 
 
+@pytest.mark.parametrize("field", ["id", "run", "actor"])
+def test_a_name_that_no_database_takes_is_an_error_and_not_a_traceback(
+    ledger: Ledger, drafts: Drafts, field: str
+) -> None:
+    for name in ("\ud800", "", 7):
+        with pytest.raises(LedgerError, match="is not printable text"):
+            ledger.append([replace(drafts.make(), **{field: name})])  # type: ignore[arg-type]  # because that is what is refused
+    assert ledger.size == 0
+
+
 def test_an_empty_batch_is_nothing(ledger: Ledger) -> None:
     assert ledger.append([]) == ()
     with pytest.raises(LedgerError, match="payloads need an entry"):

@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 
 from custody.errors import LedgerError
-from custody.ledger import Ledger, LedgerFiles, Pin, Verification, check_proof, verify_ledger
+from custody.ledger import Draft, Ledger, LedgerFiles, Pin, Verification, check_proof, verify_ledger
 from custody.ledger.codec import encode_draft
 from custody.ledger.events import LedgerKeyRotated
 from custody.ledger.keys import KeyDirectory
@@ -21,6 +21,19 @@ def codes(verification: Verification) -> set[str]:
 
 def rotate(ledger: Ledger, number: int = 1) -> None:
     ledger.rotate_key(event_id=f"rotation-{number}", actor="root", time=START)
+
+
+def slip_in(ledger: Ledger, draft: Draft) -> None:
+    """Write a change of key that only the present key signs for."""
+    with ledger._turn() as signer:
+        ledger._commit([draft], (), [signer])
+
+
+def test_a_change_of_key_is_not_appended_like_an_event(ledger: Ledger, drafts: Drafts) -> None:
+    event = LedgerKeyRotated(old_key=ledger.verifier_key, new_key=ledger.verifier_key, by="root")
+    with pytest.raises(LedgerError, match="not an event like others"):
+        ledger.append([drafts.make(), drafts.make(event)])
+    assert ledger.size == 0
 
 
 def test_both_keys_sign_for_the_change_and_either_checks_the_whole(
@@ -84,7 +97,7 @@ def test_a_rotation_that_only_the_new_key_signed_is_found(ledger: Ledger, files:
     trusted = ledger.verifier_key
     thief = Signer(ORIGIN, bytes(32))
     forged = LedgerKeyRotated(old_key=trusted, new_key=str(thief.verifier), by="root")
-    ledger.append([Drafts("forged").make(forged, run=None)])
+    slip_in(ledger, Drafts("forged").make(forged, run=None))
     assert codes(verify_ledger(files, verifier_key=trusted)) == {
         "checkpoint-signature",
         "key-rotation",
@@ -104,10 +117,11 @@ def test_a_key_of_another_name_or_from_nowhere_joins_no_chain(
 ) -> None:
     stranger = Signer("other.example", bytes(32)).verifier
     forged = LedgerKeyRotated(old_key=str(stranger), new_key=ledger.verifier_key, by="root")
-    ledger.append([drafts.make(forged, run=None), drafts.make()])
+    slip_in(ledger, drafts.make(forged, run=None))
+    ledger.append([drafts.make()])
     assert codes(verify_ledger(files, verifier_key=ledger.verifier_key)) == {"key-rotation"}
     nonsense = LedgerKeyRotated(old_key="x", new_key="y", by="root")
-    ledger.append([drafts.make(nonsense, run=None)])
+    slip_in(ledger, drafts.make(nonsense, run=None))
     assert codes(verify_ledger(files, verifier_key=ledger.verifier_key)) == {"key-rotation"}
 
 

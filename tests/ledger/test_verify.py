@@ -112,6 +112,22 @@ def test_what_was_checked_and_what_not_is_said(ledger: Ledger, files: LedgerFile
     assert any("signer" in sentence for sentence in without_memory.not_checked)
 
 
+def test_what_is_longer_than_it_may_be_is_not_loaded(ledger: Ledger, files: LedgerFiles, drafts: Drafts) -> None:
+    payload = ledger.seal(b"content", media="text/plain")
+    ledger.append([drafts.make(artefact(payload.ref))], [payload])
+    key = ledger.verifier_key
+    ledger.close()
+    whole = files.database.read_bytes()
+    for statement, code in {
+        "UPDATE entry SET leaf = zeroblob(100000000)": "leaf-unreadable",
+        "UPDATE payload SET content = zeroblob(100000000)": "payload-changed",
+        "UPDATE checkpoint SET note = hex(zeroblob(1000000)) WHERE size = 1": "checkpoint-signature",
+    }.items():
+        Forger(files.database).run(statement)
+        assert code in codes(verify_ledger(files, verifier_key=key))
+        files.database.write_bytes(whole)
+
+
 def test_an_unknown_kind_is_kept_counted_and_no_problem(ledger: Ledger, files: LedgerFiles, drafts: Drafts) -> None:
     ledger.append(drafts.several(2))
     forger = Forger(files.database, files.keys / "signing.key")

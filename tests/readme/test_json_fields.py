@@ -1,6 +1,7 @@
 """The JSON fields that docs/cli.md lists are the fields that commands print: no more, no fewer, in the home that the README left."""
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -8,9 +9,9 @@ from collections.abc import Mapping
 import pytest
 
 from .conftest import ROOT
-from .newcomer import Done, Newcomer
+from .newcomer import LOGINS, Done, Newcomer
 
-_SECTION = re.compile(r"^## (custody .+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+_SECTION = re.compile(r"^## (custody [^\n]+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _FIELD = re.compile(r"^\| `([a-z_0-9]+)` \|", re.MULTILINE)
 LISTED = {
     name: set(_FIELD.findall(text))
@@ -35,7 +36,7 @@ COMMANDS = {
     "custody review show": "custody review show REVIEW",
 }
 ELSEWHERE = {
-    "custody approve": "needs a held run; tests/flows approves",
+    "custody approve": "needs a held run: below",
     "custody runs continue": "prints what `custody run` prints",
     "custody deploy": "needs a Prefect server",
 }
@@ -83,6 +84,18 @@ def test_a_run_that_was_not_executed_has_the_fields_up_to_its_outcome(
     executed_only = {field for field in LISTED["custody run"] if field not in fields}
     assert set(fields) < LISTED["custody run"]
     assert {"stdout", "usage", "unobserved"} <= executed_only
+
+
+@pytest.mark.online
+@pytest.mark.skipif(os.geteuid() != 0, reason="custody believes sudo only as root: run the tests as root")
+def test_an_approval_prints_the_fields_that_its_page_lists(newcomer: Newcomer, played: Mapping[int, Done]) -> None:
+    assert played
+    held = json.loads(newcomer.type("sudo custody run --json puzzle.py 2>/dev/null", uid=LOGINS["coder"]).output)
+    assert held["end"] == "held"
+    approve = f"sudo custody approve {held['run']} --yes --json 2>/dev/null"
+    assert set(json.loads(newcomer.type(approve, uid=LOGINS["bob"]).output)) == LISTED["custody approve"]
+    continued = newcomer.type(f"sudo custody runs continue {held['run']} --json 2>/dev/null", uid=LOGINS["coder"])
+    assert set(json.loads(continued.output)) == LISTED["custody run"]
 
 
 @pytest.mark.jail

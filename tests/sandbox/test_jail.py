@@ -1,6 +1,7 @@
 """The real jail: ordinary programs work, and every way to end is told apart."""
 
 import hashlib
+import json
 import os
 import signal
 import socket
@@ -11,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from custody.errors import LayerError
-from custody.policies.types import Grant
+from custody.errors import LayerError, SandboxError
+from custody.policies.types import Access, Grant, MountRequest
 from custody.sandbox import JailSettings, Job, Outcome, OutcomeClass, Sandbox
 
 pytestmark = pytest.mark.jail
@@ -180,6 +181,112 @@ def test_a_jail_that_cannot_start_is_our_failure_and_says_why(
     outcome = broken.run(job_of("print(1)"), grant_of())
     assert outcome.outcome is OutcomeClass.INFRASTRUCTURE_ERROR
     assert "Could not compile policy" in outcome.explanation
+
+
+def test_nsjail_killed_from_outside_is_our_failure(tmp_path: Path, job_of: MakeJob, grant_of: MakeGrant) -> None:
+    outcomes: list[Outcome] = []
+    sandbox = Sandbox(JailSettings(state=tmp_path))
+    thread = threading.Thread(
+        target=lambda: outcomes.append(sandbox.run(job_of("import time; time.sleep(60)"), grant_of()))
+    )
+    thread.start()
+    lease = tmp_path / "leases" / "000.json"
+    nsjail = None
+    while nsjail is None:
+        text = lease.read_bytes() if lease.exists() else b""
+        nsjail = json.loads(text).get("nsjail") if text.endswith(b"}") else None
+    os.kill(nsjail, signal.SIGKILL)
+    thread.join()
+    assert outcomes[0].outcome is OutcomeClass.INFRASTRUCTURE_ERROR
+    assert "nsjail ended by SIGKILL" in outcomes[0].explanation
+
+
+def test_a_run_that_was_cancelled_before_its_start_runs_nothing(
+    sandbox: Sandbox, job_of: MakeJob, grant_of: MakeGrant
+) -> None:
+    cancel = threading.Event()
+    cancel.set()
+    outcome = sandbox.run(job_of("print('ran')"), grant_of(), cancel=cancel)
+    assert (outcome.outcome, outcome.stdout.content) == (OutcomeClass.CANCELLED, b"")
+
+
+def test_a_granted_mount_is_readable_and_nothing_beside_it(
+    sandbox: Sandbox, tmp_path: Path, job_of: MakeJob, grant_of: MakeGrant
+) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "in").mkdir(mode=0o755)
+    (tmp_path / "in" / "data").write_text("given")
+    (tmp_path / "beside").write_text("not given")
+    grant = replace(grant_of(), mounts=(MountRequest(path=str(tmp_path / "in"), access=Access.READ, target="data"),))
+    outcome = sandbox.run(
+        job_of("import os\nprint(open('/mnt/data/data').read(), os.listdir('/mnt'))\nopen('/mnt/data/new', 'w')"), grant
+    )
+    assert outcome.stdout.content == b"given ['data']\n"
+    assert b"Read-only file system" in outcome.stderr.content
+
+
+def test_a_shell_is_there_only_if_it_is_granted(sandbox: Sandbox, job_of: MakeJob, grant_of: MakeGrant) -> None:
+    job = job_of(
+        "import subprocess\nprint(subprocess.run('echo $((6 * 7)) | cat', shell=True, capture_output=True).stdout)"
+    )
+    assert b"FileNotFoundError" in sandbox.run(job, grant_of()).stderr.content
+    granted = replace(grant_of(), shell=True)  # noqa: S604 - a field of the grant, no call of a shell
+    assert sandbox.run(job, granted).stdout.content == b"b'42\\n'\n"
+
+
+def test_a_program_in_bash_runs_under_the_same_first_process(
+    sandbox: Sandbox, job_of: MakeJob, grant_of: MakeGrant
+) -> None:
+    code = 'echo "$0 $1"\necho x > $CUSTODY_OUT/file\nls /work | head -n 1\nexit 9\n'
+    job = job_of(code, language="bash", file_name="script.sh", arguments=("größe",))
+    with pytest.raises(SandboxError, match="shell"):
+        sandbox.run(job, grant_of())
+    outcome = sandbox.run(job, replace(grant_of(), shell=True))  # noqa: S604 - a field of the grant
+    assert (outcome.outcome, outcome.exit_code) == (OutcomeClass.FAILED, 9)
+    assert outcome.stdout.content.decode() == "/work/script.sh größe\nout\n"
+    assert [artefact.content for artefact in outcome.artefacts] == [b"x\n"]
+    assert any("bash are not observed" in sentence for sentence in outcome.unobserved)
+
+
+@pytest.mark.skipif(not Path("/usr/bin/node").exists(), reason="node is not installed: install nodejs")
+@pytest.mark.skipif(
+    not is_root,
+    reason="without control groups memory is capped by address space, of which node reserves far more: run as root",
+)
+def test_a_program_in_node_runs_without_memory_that_is_writable_and_executable(
+    sandbox: Sandbox, job_of: MakeJob, grant_of: MakeGrant
+) -> None:
+    code = "let sum = 0; for (let i = 0; i < 1000; i++) sum += i; console.log(process.argv[2], sum)"
+    outcome = sandbox.run(
+        job_of(code, language="node", file_name="program.js", arguments=("x",)), grant_of(memory_mib=256)
+    )
+    assert (outcome.outcome, outcome.stdout.content) == (OutcomeClass.SUCCEEDED, b"x 499500\n"), outcome.stderr.content
+
+
+def test_the_wide_filter_runs_and_still_stops_what_is_hostile(
+    sandbox: Sandbox, job_of: MakeJob, grant_of: MakeGrant
+) -> None:
+    wide = replace(grant_of(), seccomp="wide")
+    assert sandbox.run(job_of("print('ok')"), wide).outcome is OutcomeClass.SUCCEEDED
+    assert (
+        sandbox.run(job_of("import ctypes; ctypes.CDLL(None).ptrace(0, 0, 0, 0)"), wide).outcome
+        is OutcomeClass.VIOLATED_POLICY
+    )
+
+
+def test_a_flood_of_records_does_not_stop_the_clock(run: RunProgram) -> None:
+    outcome = run(
+        "import os, ctypes\n"
+        "libc = ctypes.CDLL(None)\n"
+        "while True:\n"
+        "    for fd in range(3, 20):\n"
+        "        try: os.write(fd, b'x' * 60000)\n"
+        "        except OSError: pass\n"
+        "    libc.unshare(0x10000000)\n",
+        wall_seconds=1,
+    )
+    assert outcome.outcome is OutcomeClass.TIMED_OUT
+    assert outcome.usage.wall_ms < 3000
 
 
 def test_nsjail_dying_is_our_failure(tmp_path: Path, grant_of: MakeGrant, job_of: MakeJob) -> None:

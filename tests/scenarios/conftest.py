@@ -16,8 +16,8 @@ from .stage import USER, Stage
 
 @pytest.fixture(scope="session")
 def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compiled modules of this test run."""
-    return tmp_path_factory.mktemp("bytecode")
+    """Compiled modules of this test run, the same place for all folders of tests."""
+    return tmp_path_factory.getbasetemp() / "bytecode"
 
 
 @pytest.fixture(scope="session")
@@ -56,4 +56,6 @@ def home_of(plain_home: Path, demo_data_home: Path) -> Callable[[str], Path]:
     return {"a home": plain_home, "a home with demo data": demo_data_home}.__getitem__
 
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can speak for another OS user: run the tests as root")
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can speak for another OS user: run the tests as root"
+)

@@ -245,7 +245,7 @@ def _general(line: str, values: Values) -> str:
                 values[f"{name}{taken + 1}" if taken else name] = found
     for name, value in sorted(values.items(), key=lambda item: -len(item[1])):
         # a short value, such as a number or a user name, stands in many places that have nothing to do with it
-        if len(value) > 8:  # noqa: PLR2004 - see above
+        if len(value) > 8:
             line = line.replace(value, f"<{name}>")
     return line
 

@@ -89,9 +89,7 @@ class Stage:
             **self.environment,
         }
 
-    def run(
-        self, command: Sequence[str], *, environment: Mapping[str, str] | None = None, stdin: bytes = b""
-    ) -> Ran:
+    def run(self, command: Sequence[str], *, environment: Mapping[str, str] | None = None, stdin: bytes = b"") -> Ran:
         """Run a program in the working directory; `custody` is the real one, beside this interpreter."""
         program = str(_BESIDE / command[0]) if command[0] in {"custody", "python"} else command[0]
         done = subprocess.run(

@@ -76,11 +76,17 @@ def _newer_schema(stage: Stage) -> None:
 
 
 def _in_home(name: str, text: str) -> Prepare:
-    return lambda stage: (stage.home / name).write_text(text) and None
+    def prepare(stage: Stage) -> None:
+        (stage.home / name).write_text(text)
+
+    return prepare
 
 
 def _in_work(name: str, content: bytes) -> Prepare:
-    return lambda stage: (stage.work / name).write_bytes(content) and None
+    def prepare(stage: Stage) -> None:
+        (stage.work / name).write_bytes(content)
+
+    return prepare
 
 
 def _unreadable(stage: Stage) -> None:
@@ -95,7 +101,9 @@ BAD = {
     "a ledger of a newer schema": Bad(HELLO, 74, "has schema 9999", "newer", _newer_schema),
     "a broken custody.toml": Bad(HELLO, 1, "is not TOML", "mend the file", _in_home("custody.toml", "profile = [")),
     "an unknown setting": Bad(HELLO, 1, "setting `colour`", "docs/settings.md", _in_home("custody.toml", "colour = 1")),
-    "a broken directory.toml": Bad(HELLO, 1, "directory.toml` cannot be used", "", _in_home("directory.toml", "[humans")),
+    "a broken directory.toml": Bad(
+        HELLO, 1, "directory.toml` cannot be used", "", _in_home("directory.toml", "[humans")
+    ),
     "no directory.toml": Bad(HELLO, 1, "directory.toml", "", lambda stage: (stage.home / "directory.toml").unlink()),
     "a program that is not there": Bad(("run", "nowhere.py"), 2, "`nowhere.py` cannot be read: no such file"),
     "a directory instead of a program": Bad(("run", "."), 2, "`.` is a directory, not a file"),
@@ -114,10 +122,14 @@ BAD = {
     "an input file that is not there": Bad(("run", "-i", "data.csv", "hello.py"), 2, "`data.csv` cannot be read"),
     "an input file with the program's name": Bad(("run", "-i", "hello.py", "hello.py"), 2, "the same name"),
     "an unknown profile": Bad(("run", "-p", "loose", "hello.py"), 2, "there is no profile `loose`", "`strict`"),
-    "a limit of nothing": Bad(("run", "-l", "wall_seconds=0", "hello.py"), 2, "limit `wall_seconds` must be at least 1"),
+    "a limit of nothing": Bad(
+        ("run", "-l", "wall_seconds=0", "hello.py"), 2, "limit `wall_seconds` must be at least 1"
+    ),
     "an unknown limit": Bad(("run", "-l", "wishes=3", "hello.py"), 2, "there is no limit `wishes`", "wall_seconds"),
     "a limit without a number": Bad(("run", "-l", "files=many", "hello.py"), 2, "needs a whole number, not `many`"),
-    "a host without a port": Bad(("run", "--host", "example.com", "hello.py"), 2, "is not a host and port", "NAME:PORT"),
+    "a host without a port": Bad(
+        ("run", "--host", "example.com", "hello.py"), 2, "is not a host and port", "NAME:PORT"
+    ),
     "a mount that is not there": Bad(("run", "--mount", "/nowhere/at/all", "hello.py"), 2, "cannot be mounted"),
     "a taken place for artefacts": Bad(("run", "--out", ".", "hello.py"), 2, "is not an empty directory"),
     "a run that is not there": Bad(("runs", "show", "run-of-nothing"), 2, "there is no run `run-of-nothing`"),
@@ -129,9 +141,13 @@ BAD = {
     "a pin that is not there": Bad(("verify", "--pin", "kept.note"), 2, "pin `kept.note` cannot be read"),
     "a pin that is none": Bad(("verify", "--pin", "hello.py"), 2, "pin `hello.py` is no signed note"),
     "a key that is not there": Bad(("verify", "--key", "kept.key"), 1, "`kept.key` cannot be read"),
-    "a beginning that is no time": Bad(("review", "run", "--since", "yesterday"), 2, "`yesterday` is not a time", "24h"),
+    "a beginning that is no time": Bad(
+        ("review", "run", "--since", "yesterday"), 2, "`yesterday` is not a time", "24h"
+    ),
     "an end before the beginning": Bad(
-        ("review", "run", "--since", "2026-01-02T00:00:00Z", "--until", "2026-01-01T00:00:00Z"), 2, "ends before it begins"
+        ("review", "run", "--since", "2026-01-02T00:00:00Z", "--until", "2026-01-01T00:00:00Z"),
+        2,
+        "ends before it begins",
     ),
     "a command that is not there": Bad(("fly",), 2, "fly", "--help"),
     "an option that is not there": Bad(("run", "--fast", "hello.py"), 2, "--fast", "--help"),
@@ -216,13 +232,13 @@ def test_without_user_namespaces_a_run_is_unavailable_and_the_cause_is_named(wit
 
 @contextmanager
 def _mounted(place: Path, *arguments: str) -> Iterator[None]:
-    done = subprocess.run(["mount", *arguments, str(place)], capture_output=True, text=True, check=False)
+    done = subprocess.run(["/usr/bin/mount", *arguments, str(place)], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"this machine lets nobody mount here, run the tests as its root: {done.stderr.strip()}")
     try:
         yield
     finally:
-        subprocess.run(["umount", str(place)], check=True)
+        subprocess.run(["/usr/bin/umount", str(place)], check=True)
 
 
 @needs_root
@@ -233,7 +249,7 @@ def test_a_full_disk_is_met_before_anything_is_half_done(with_home: Stage) -> No
     with_home.home.rename(whole)
     with_home.home.mkdir()
     with _mounted(with_home.home, "-t", "tmpfs", "-o", "size=6m,mode=0700", "tmpfs"):
-        subprocess.run(["cp", "-a", f"{whole}/.", str(with_home.home)], check=True)
+        subprocess.run(["/usr/bin/cp", "-a", f"{whole}/.", str(with_home.home)], check=True)
         kinds, files = with_home.kinds(), with_home.files()
         # less than the reserve is free: refused before it gets tight
         _says(with_home.call(*HELLO), Bad((), 74, "free", "space"))
@@ -253,7 +269,7 @@ def test_a_home_that_cannot_be_written_takes_no_run_and_can_still_be_verified(wi
     (with_home.work / "hello.py").write_text("print('hello')\n")
     kinds, files = with_home.kinds(), with_home.files()
     with _mounted(with_home.home, "--bind", str(with_home.home)):
-        subprocess.run(["mount", "-o", "remount,bind,ro", str(with_home.home)], check=True)
+        subprocess.run(["/usr/bin/mount", "-o", "remount,bind,ro", str(with_home.home)], check=True)
         _says(with_home.call(*HELLO), Bad((), 74, "cannot be written: read-only file system", "mounted read-only"))
         ran = with_home.call("verify")
         assert ran.exit_code == 9

@@ -68,7 +68,7 @@ def _type(stage: Stage, command: Command, values: Values) -> Ran:
         name, _, value = words.pop(0).partition("=")
         environment[name] = value
     stdin = b""
-    if len(words) > 2 and words[-2] == "<":  # noqa: PLR2004 - a program, the sign, a file
+    if len(words) > 2 and words[-2] == "<":
         stdin = (stage.work / words[-1]).read_bytes()
         words = words[:-2]
     return stage.run(words, environment=environment, stdin=stdin)

@@ -123,7 +123,7 @@ def test_a_worker_takes_up_a_scheduled_review_and_it_is_rendered(
     flow_run = str(api.post(f"/deployments/{deployment}/create_flow_run", {"state": scheduled})["id"])
     until(worker.process_id, lambda: _finished(api, flow_run))
     found = api.read(f"/flow_runs/{flow_run}")
-    assert (found["state_type"], found["state_name"]) == ("COMPLETED", "Nothing found"), worker.log.read_text()
+    assert found["state_type"] == "COMPLETED", worker.log.read_text()
     done = last(house, "review:completed").event
     assert isinstance(done, events.ReviewCompleted)
     assert done.conductor == "prefect"

@@ -1,5 +1,5 @@
 # layer: none
-# record: command (fork)
+# record: none
 import os, time
 if os.fork() == 0:
     os.setsid()

@@ -1,0 +1,290 @@
+"""What the ledger costs, as ratios of interleaved medians against a named baseline of the same run.
+
+python benchmarks/ledger.py [--quick] [--json]
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from custody.ledger import Draft, Ledger, LedgerFiles, verify_ledger
+from custody.ledger.codec import encode_draft
+from custody.ledger.database import make_engine
+from custody.ledger.events import EgressAttempted
+from custody.ledger.projection import project_draft
+from custody.ledger.tree import Frontier, leaf_hash
+from custody.ledger.writing import Batch, Head, read_head
+
+BATCH = 100
+START = datetime(2026, 1, 1, tzinfo=UTC)
+ENTRY = "INSERT INTO entry (idx, leaf, event_id) VALUES (?, ?, ?)"
+INDEX = "INSERT INTO event_index (idx, kind, run, actor, outcome, time_us, seq) VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+
+def draft(number: int) -> Draft:
+    """An event of about 600 bytes."""
+    event = EgressAttempted(
+        host="api.example.org",
+        port=443,
+        allowed=False,
+        reason="no rule " * 40,
+        source="proxy",
+        program_controlled=True,
+        count=number,
+    )
+    return Draft(id=f"e-{number}", event=event, actor="agent", time=START + timedelta(milliseconds=number))
+
+
+def batch_of(first: int, count: int = BATCH) -> list[Draft]:
+    """Consecutive drafts."""
+    return [draft(i) for i in range(first, first + count)]
+
+
+def made(folder: Path) -> tuple[Ledger, LedgerFiles]:
+    """An empty ledger."""
+    files = LedgerFiles(folder / "ledger.db", folder / "keys")
+    return Ledger.create(files, origin="bench.example/audit"), files
+
+
+class Treeless(Frontier):
+    """Counts, and hashes nothing."""
+
+    def push(self, hashed: bytes) -> None:  # noqa: ARG002 - because nothing is done with it
+        """One more."""
+        self.size += 1
+
+    def root(self) -> bytes:
+        """No root."""
+        return b""
+
+    def __bytes__(self) -> bytes:
+        return b""
+
+
+class TreelessBatch(Batch):
+    """An append with everything but the tree."""
+
+    def __init__(self, connection: Connection, size: int) -> None:
+        frontier = Treeless()
+        frontier.size = size
+        super().__init__(connection, Head(size, frontier, b""))
+
+    def _insert_tiles(self, level: int, old: int, new: int) -> None:
+        pass
+
+
+class Writers:
+    """The same entries on five ways into five databases, each one durable transaction a call."""
+
+    def __init__(self, folder: Path) -> None:
+        names = ("rows", "driver", "plain", "merkle", "signed", "single")
+        self.places = {name: made(folder / name) for name in names}
+        self.engine = {
+            name: make_engine(files.database.as_uri() + "?mode=rw", wait_seconds=5, read_only=False)
+            for name, (_ledger, files) in self.places.items()
+        }
+        self.driver = sqlite3.connect(self.places["driver"][1].database, isolation_level=None)
+        self.driver.execute("PRAGMA synchronous = FULL")
+        self.done = dict.fromkeys(names, 0)
+
+    def next_batch(self, name: str, count: int = BATCH) -> list[Draft]:
+        """What comes next there."""
+        self.done[name] += count
+        return batch_of(self.done[name] - count, count)
+
+    def rows_of(self, name: str) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
+        """The rows of a batch without any tree."""
+        first = self.done[name]
+        drafts = self.next_batch(name)
+        numbered = list(enumerate(drafts, start=first))
+        entries: list[tuple[object, ...]] = [(i, encode_draft(d, None), d.id) for i, d in numbered]
+        return entries, [tuple(project_draft(i, d, None)) for i, d in numbered]
+
+    def plain(self) -> None:
+        """An append without tree and signature."""
+        with self.engine["plain"].begin() as connection:
+            TreelessBatch(connection, self.done["plain"]).write(self.next_batch("plain"), ())
+
+    def rows(self) -> None:
+        """The rows alone, through SQLAlchemy."""
+        entries, index = self.rows_of("rows")
+        with self.engine["rows"].begin() as connection:
+            connection.exec_driver_sql(ENTRY, entries)
+            connection.exec_driver_sql(INDEX, index)
+
+    def driver_only(self) -> None:
+        """The same straight through sqlite3."""
+        entries, index = self.rows_of("driver")
+        self.driver.execute("BEGIN IMMEDIATE")
+        self.driver.executemany(ENTRY, entries)
+        self.driver.executemany(INDEX, index)
+        self.driver.execute("COMMIT")
+
+    def merkle(self) -> None:
+        """Everything but signature and turn."""
+        with self.engine["merkle"].begin() as connection:
+            Batch(connection, read_head(connection)).write(self.next_batch("merkle"), ())
+
+    def signed(self) -> None:
+        """What everybody calls."""
+        self.places["signed"][0].append(self.next_batch("signed"))
+
+    def single(self) -> None:
+        """The same, one entry at a time."""
+        self.places["single"][0].append(self.next_batch("single", 1))
+
+
+def interleaved(work: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each, taken in turn."""
+    taken: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(rounds):
+        for name, call in work.items():
+            began = time.perf_counter()
+            call()
+            taken[name].append(time.perf_counter() - began)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+class Results:
+    """Rows of the report."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, object]] = []
+
+    def add(self, name: str, value: float, baseline: str, target: float, better: str, runs: int) -> None:
+        """One figure against its target."""
+        good = value >= target if better == "higher" else value <= target
+        row = {"name": name, "value": round(value, 4), "baseline": baseline, "target": target}
+        self.rows.append(row | {"better": better, "runs": runs, "ok": good})
+
+
+def appending(results: Results, folder: Path, rounds: int) -> None:
+    """Batches of 100 in five ways."""
+    writers = Writers(folder)
+    work = {
+        "rows": writers.rows,
+        "plain": writers.plain,
+        "driver": writers.driver_only,
+        "merkle": writers.merkle,
+        "signed": writers.signed,
+        "single": writers.single,
+    }
+    interleaved(work, 3)
+    took = interleaved(work, rounds)
+    results.add(
+        "append-merkle",
+        took["plain"] / took["merkle"],
+        "the same append without tree and signature",
+        0.95,
+        "higher",
+        rounds,
+    )
+    results.add(
+        "append-signed",
+        took["plain"] / took["signed"],
+        "the same append without tree and signature",
+        0.88,
+        "higher",
+        rounds,
+    )
+    results.add(
+        "append-sqlalchemy", took["driver"] / took["rows"], "the same rows by sqlite3 alone", 0.75, "higher", rounds
+    )
+    results.add("append-batch", BATCH * took["single"] / took["signed"], "one entry a call", 15, "higher", rounds)
+
+
+def verifying(results: Results, folder: Path, entries: int, rounds: int) -> None:
+    """A ledger of some size: verification against hashing in memory, proofs against an append."""
+    ledger, files = made(folder)
+    with ledger:
+        for first in range(0, entries, 1000):
+            ledger.append(batch_of(first, min(1000, entries - first)))
+        leaves = [entry.leaf for entry in ledger.entries(stop=20_000)]
+        scale = entries / len(leaves)
+
+        def hashing() -> None:
+            frontier = Frontier()
+            for leaf in leaves:
+                frontier.push(leaf_hash(leaf))
+
+        key = ledger.verifier_key
+        took = interleaved(
+            {"hash": hashing, "verify": lambda: verify_ledger(files, verifier_key=key)}, max(rounds // 6, 3)
+        )
+        value = took["hash"] * scale / took["verify"]
+        results.add(
+            f"verify-all-checks-{entries}", value, "hashing the leaves in memory", 0.28, "higher", max(rounds // 6, 3)
+        )
+        step = max(entries // 97, 1)
+        places = iter(range(0, entries, step))
+        following = iter(range(entries, entries + 97))
+        took = interleaved(
+            {"prove": lambda: ledger.prove(next(places)), "append": lambda: ledger.append([draft(next(following))])}, 90
+        )
+        results.add(f"proof-time-{entries}", took["prove"] / took["append"], "append of one leaf", 60, "lower", 90)
+        path = ledger.prove(entries // 3).partition("\n\n")[0].split("\n")[2:]
+        results.add(f"proof-bytes-{entries}", 32 * len(path), "none", 672, "lower", 1)
+
+
+def memory(results: Results, small: Path, large: Path) -> None:
+    """Peak memory of verification on both sizes, each in a process of its own."""
+    peak = {folder: int(subprocess.run([sys.executable, __file__, "--peak", folder], capture_output=True, check=True).stdout) for folder in (small, large)}  # fmt: skip
+    results.add("verify-memory", peak[large] / peak[small], "a ledger of a tenth of the entries", 1.1, "lower", 1)
+
+
+def peak_of(folder: Path) -> int:
+    """KiB that this process needed to verify."""
+    files = LedgerFiles(folder / "ledger.db", folder / "keys")
+    with Ledger.open(files, read_only=True) as ledger:
+        key = ledger.verifier_key
+    verification = verify_ledger(files, verifier_key=key)
+    if not verification.consistent:
+        raise SystemExit(str(verification.problems))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a rough answer within a minute")
+    parser.add_argument("--json", action="store_true", help="one object instead of lines")
+    parser.add_argument("--peak", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.peak:
+        print(peak_of(chosen.peak))
+        return 0
+    results, rounds = Results(), 12 if chosen.quick else 40
+    small, large = (5_000, 50_000) if chosen.quick else (100_000, 1_000_000)
+    with tempfile.TemporaryDirectory(prefix="custody-bench-") as name:
+        folder = Path(name)
+        appending(results, folder / "append", rounds)
+        verifying(results, folder / "small", small, rounds)
+        verifying(results, folder / "large", large, rounds)
+        memory(results, folder / "small", folder / "large")
+    machine = {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version, "cpus": os.cpu_count()}
+    if chosen.json:
+        print(json.dumps({"machine": machine, "results": results.rows}))
+    else:
+        for row in results.rows:
+            sign = ">=" if row["better"] == "higher" else "<="
+            print(
+                f"{'ok  ' if row['ok'] else 'MISS'} {row['name']:28} {row['value']:>9} {sign} {row['target']} ({row['baseline']})"
+            )
+    return 0 if all(row["ok"] for row in results.rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""Puts together what is told of one run: conclusions, redacted output, observations, and what could not be observed.
+
+It must never leave out what could not be observed, and never hand out what the grant redacts.
+"""
+
+from dataclasses import dataclass, replace
+
+from ..policies.types import Grant
+from ..redaction import Redactor
+from .artefacts import Collected
+from .audit import AuditReader, fold_denials
+from .classify import Evidence, classify
+from .commands import CommandWatch, merge_commands
+from .groups import Counters
+from .observe import Observations
+from .spec import JailSpec
+from .types import ObservedCommand, ObservedEgress, ObservedFile, Outcome, Output, Usage
+from .watch import Stream, Watched
+
+__all__ = ["RunRecord", "make_outcome"]
+
+_LOG_EXCERPT = 4000
+_NAMESPACE_LAYERS = {
+    "user": "user_namespace",
+    "ns": "mount_namespace",
+    "pid": "pid_namespace",
+    "net": "network_namespace",
+    "ipc": "ipc_namespace",
+    "uts": "uts_namespace",
+    "cgroup": "cgroup_namespace",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What one run was made of and what was seen of it."""
+
+    language: str
+    nsjail_sha256: str
+    own_uid: bool
+    spec: JailSpec
+    spec_sha256: str
+    watched: Watched
+    observations: Observations
+    audit: AuditReader | None
+    commands: CommandWatch | None
+    counters: Counters
+    grouped: bool
+    collected: Collected
+
+
+def make_outcome(grant: Grant, run: RunRecord, redactor: Redactor | None) -> Outcome:
+    """Everything that is known of the run, redacted if a redactor is given."""
+    watched, observed = run.watched, run.observations
+    ending = classify(
+        Evidence(
+            watched=watched,
+            counters=run.counters,
+            denials=run.audit.counts if run.audit is not None else {},
+            told=observed.limits,
+            cpu_seconds=grant.limits.cpu_seconds,
+            grouped=run.grouped,
+        )
+    )
+    denials = run.audit.counts if run.audit is not None else {}
+    return Outcome(
+        outcome=ending.outcome,
+        explanation=ending.explanation,
+        exit_code=ending.exit_code,
+        signal=ending.signal,
+        limits_hit=ending.limits_hit,
+        usage=Usage(
+            wall_ms=watched.wall_ms,
+            cpu_ms=run.counters.cpu_ns // 1_000_000
+            if run.counters.cpu_ns is not None
+            else _milli(watched.program_cpu_us),
+            peak_memory_bytes=run.counters.memory_peak,
+            peak_processes=run.counters.process_peak,
+        ),
+        stdout=_output(watched.stdout, redactor),
+        stderr=_output(watched.stderr, redactor),
+        artefacts=tuple(run.collected.artefacts),
+        refused_artefacts=tuple(run.collected.refused),
+        commands=_commands(run, redactor),
+        files=_files(run, redactor),
+        egress=_egress(run, redactor),
+        syscalls=fold_denials(denials),
+        unobserved=_unobserved(grant, run),
+        layers=_layers_on(run),
+        spec_sha256=run.spec_sha256,
+        nsjail_sha256=run.nsjail_sha256,
+        log_excerpt=watched.log.decode("utf-8", "replace")[-_LOG_EXCERPT:],
+        observed_total=_totals(run)
+        | {"syscalls": sum(denials.values()), "refused_artefacts": run.collected.refused_total},
+    )
+
+
+def _layers_on(run: RunRecord) -> tuple[str, ...]:
+    names = [_NAMESPACE_LAYERS[name] for name in run.spec.namespaces]
+    names += ["proc", "rlimits", "no_capabilities"]
+    if run.spec.seccomp:
+        names.append("seccomp")
+    if run.grouped:
+        names += ["cgroup_memory", "cgroup_pids", "cgroup_cpu"]
+    if run.own_uid:
+        names.append("own_uid")
+    if run.audit is not None:
+        names.append("kernel_audit")
+    if run.commands is not None:
+        names.append("command_watch")
+    return tuple(sorted(names))
+
+
+def _milli(micro: int | None) -> int | None:
+    return micro // 1000 if micro is not None else None
+
+
+def _output(stream: Stream, redactor: Redactor | None) -> Output:
+    content = bytes(stream.content)
+    redacted = redactor.redact(content) if redactor is not None else None
+    return Output(
+        sha256=stream.digest.hexdigest(),
+        seen=stream.seen,
+        content=redacted.content if redacted is not None else content,
+        truncated=stream.seen > len(content),
+        redactions=redacted.count if redacted is not None else 0,
+    )
+
+
+def _unobserved(grant: Grant, run: RunRecord) -> tuple[str, ...]:
+    """What could not be seen, one sentence each."""
+    if run.language == "python":
+        said = [
+            "files opened by native code or by other programs are not observed",
+            "connections are known from the program's own interpreter only, which the program controls",
+        ]
+    else:
+        said = [f"files and connections of programs in {run.language} are not observed"]
+    if run.commands is None:
+        said.append("commands are known from the program's own interpreter only, which the program controls")
+    elif run.commands.lost:
+        said.append("some process events were lost: commands may be missing")
+    if run.audit is None:
+        said.append("refused system calls are not observed: the runner may not read kernel audit records")
+    elif run.audit.lost:
+        said.append("some kernel audit records were lost")
+    if run.observations.lost:
+        said.append("some records of the program's interpreter were lost, unreadable or too many")
+    if not run.grouped:
+        said.append("memory and processes of the whole run are not counted: there is no control group")
+    if any(mount.access == "write" for mount in grant.mounts):
+        said.append("what changed in writable mounts is not observed")
+    if run.watched.unfinished:
+        said.append("the end of a stream was not reached")
+    return tuple(said)
+
+
+def _totals(run: RunRecord) -> dict[str, int]:
+    totals = dict(run.observations.totals)
+    if run.commands is not None:
+        merged = merge_commands(run.commands.commands, run.observations.commands)
+        totals["commands"] = run.commands.total + len(merged) - len(run.commands.commands)
+    return totals
+
+
+def _commands(run: RunRecord, redactor: Redactor | None) -> tuple[ObservedCommand, ...]:
+    told = run.observations.commands
+    commands = merge_commands(run.commands.commands, told) if run.commands is not None else told
+    if redactor is None:
+        return commands
+    return tuple(
+        replace(
+            command,
+            path=redactor.redact_text(command.path),
+            arguments=tuple(map(redactor.redact_text, command.arguments)) if command.arguments is not None else None,
+        )
+        for command in commands
+    )
+
+
+def _files(run: RunRecord, redactor: Redactor | None) -> tuple[ObservedFile, ...]:
+    files = run.observations.files
+    return files if redactor is None else tuple(replace(file, path=redactor.redact_text(file.path)) for file in files)
+
+
+def _egress(run: RunRecord, redactor: Redactor | None) -> tuple[ObservedEgress, ...]:
+    egress = run.observations.egress
+    return egress if redactor is None else tuple(replace(e, host=redactor.redact_text(e.host)) for e in egress)

@@ -1,0 +1,1 @@
+"""The command line's own parts: what is typed becomes a request, what is printed is harmless."""

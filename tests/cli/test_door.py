@@ -1,0 +1,75 @@
+"""The door: whatever happens inside, the caller gets a sentence, a hint and an exit code."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from ..scenarios.stage import Ran, Stage
+
+
+@pytest.fixture
+def stage(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """An empty directory, no home yet."""
+    return Stage(tmp_path / "stage", tmp_path_factory.getbasetemp() / "bytecode").prepare()
+
+
+def test_without_arguments_the_commands_are_listed(stage: Stage) -> None:
+    ran = stage.call()
+    assert ran.exit_code == 2
+    assert "doctor" in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("arguments", [("runs",), ("review",), ("log",), ("advisories",)])
+def test_a_group_without_a_command_lists_its_commands(stage: Stage, arguments: tuple[str, ...]) -> None:
+    ran = stage.call(*arguments)
+    assert ran.exit_code == 2
+    assert "list" in ran.stdout + ran.stderr or "show" in ran.stdout + ran.stderr or "import" in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("runs", "show", "\udcff"), ("approve", "\udcff", "--yes"), ("log", "show", "--run", "\udcff")]
+)
+def test_an_argument_that_is_not_text_is_refused(stage: Stage, arguments: tuple[str, ...]) -> None:
+    assert stage.call("init").exit_code == 0
+    ran = stage.call(*arguments)
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert [line.partition(":")[0] for line in ran.stderr.splitlines()] == ["error", "hint"]
+
+
+def test_a_reader_that_goes_away_is_no_reason_for_a_traceback(stage: Stage) -> None:
+    assert stage.call("init").exit_code == 0
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = [str(Path(sys.executable).with_name("custody")), "log", "show"]
+    try:
+        done = subprocess.run(program, stdout=writing, stderr=subprocess.PIPE, env=stage.variables(), check=False)
+    finally:
+        os.close(writing)
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.jail
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="the door does not tell the jail that it was interrupted: the run is left without an end",
+)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_is_cancelled_on_record(stage: Stage, number: signal.Signals) -> None:
+    assert stage.call("init").exit_code == 0
+    (stage.work / "sleeping.py").write_text("import time\nprint('asleep', flush=True)\ntime.sleep(30)\n")
+    program = [str(Path(sys.executable).with_name("custody")), "run", "sleeping.py"]
+    with subprocess.Popen(program, cwd=stage.work, env=stage.variables(), stderr=subprocess.PIPE) as process:
+        while "run:started" not in stage.kinds():
+            with suppress(subprocess.TimeoutExpired):
+                assert process.wait(0.05) is None
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=30)
+    ran = Ran(process.returncode, "", stderr.decode())
+    assert ran.exit_code == 130, ran
+    assert stage.kinds()[-1] == "run:finished"

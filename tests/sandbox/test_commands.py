@@ -1,0 +1,85 @@
+"""Process events: a process belongs to the jail if a chain of forks leads from nsjail to it."""
+
+import os
+import socket
+import struct
+from pathlib import Path
+
+from custody.sandbox.commands import CommandWatch, merge_commands
+from custody.sandbox.types import ObservedCommand
+
+NSJAIL, FIRST, PROGRAM = 2_000_000_001, 2_000_000_002, 2_000_000_003
+
+
+def event(what: int, *fields: int, at: int = 0) -> bytes:
+    return bytes(36) + struct.pack("=IIQ", what, 0, at) + struct.pack(f"={len(fields)}I", *fields).ljust(24, b"\0")
+
+
+def fork(parent: int, child: int) -> bytes:
+    return event(0x1, parent, parent, child, child)
+
+
+def watched(*messages: bytes) -> CommandWatch:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    near.setblocking(False)
+    watch = CommandWatch(near)
+    watch.follow(NSJAIL)
+    for message in messages:
+        far.send(message)
+        watch.drain()
+    far.close()
+    watch.close()
+    return watch
+
+
+def test_the_program_and_what_it_starts_are_told_but_not_our_own_processes() -> None:
+    child = os.getpid()
+    watch = watched(
+        event(0x2, NSJAIL, NSJAIL),
+        fork(NSJAIL, FIRST),
+        event(0x2, FIRST, FIRST),
+        fork(FIRST, PROGRAM),
+        fork(PROGRAM, child),
+        event(0x2, child, child, at=1_000_000),
+        event(0x80000000, child, child, 3 << 8, 17, at=6_000_000),
+    )
+    assert [(c.exit_status, c.wall_ms, c.program_controlled) for c in watch.commands] == [(3, 5, False)]
+    assert watch.commands[0].path == str(Path("/proc/self/exe").readlink())
+
+
+def test_processes_of_others_are_nobodys() -> None:
+    assert watched(fork(1, PROGRAM), event(0x2, PROGRAM, PROGRAM)).commands == []
+
+
+def test_a_program_that_is_gone_already_is_unknown_and_a_signal_is_told() -> None:
+    watch = watched(
+        fork(NSJAIL, FIRST),
+        fork(FIRST, PROGRAM),
+        event(0x2, PROGRAM, PROGRAM),
+        event(0x80000000, PROGRAM, PROGRAM, 9, 17),
+    )
+    assert [(c.path, c.arguments, c.exit_status) for c in watch.commands] == [("unknown", None, 137)]
+
+
+def test_threads_short_and_odd_messages_do_no_harm() -> None:
+    watch = watched(b"", b"x" * 40, event(0x1, NSJAIL, NSJAIL, 5, FIRST), event(0x99, 1, 2), event(0x80000000, 1, 2, 3))
+    assert (watch.commands, watch.total, watch.lost) == ([], 0, False)
+
+
+def test_lists_are_capped_and_counted() -> None:
+    watch = watched(fork(NSJAIL, FIRST), fork(FIRST, PROGRAM), *(event(0x2, PROGRAM, PROGRAM) for _ in range(250)))
+    assert (len(watch.commands), watch.total) == (200, 250)
+
+
+def test_what_the_interpreter_told_is_kept_only_where_the_kernel_saw_nothing_of_it() -> None:
+    def command(path: str, *arguments: str, kernel: bool = False) -> ObservedCommand:
+        return ObservedCommand(
+            path=path,
+            arguments=arguments,
+            source="process_connector" if kernel else "audit_hook",
+            program_controlled=not kernel,
+        )
+
+    seen = [command("/usr/bin/python3.11", "-c", "pass", kernel=True)]
+    told = (command("python3", "-c", "pass"), command("curl", "x"), command("(fork)"))
+    assert merge_commands(seen, told) == (seen[0], told[1])
