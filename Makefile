@@ -6,7 +6,7 @@ SHELL := /bin/sh
 
 PYTHON := .venv/bin/python
 # the rooms are linted through their links: there their relative imports mean what they say
-LINTED := custody custody/flows custody/policies custody/dependencies custody/sandbox custody/ledger custody/reports tests benchmarks tools
+LINTED := custody custody/flows custody/policies custody/dependencies custody/sandbox custody/ledger custody/reports tests benchmarks tools examples
 # deep: the same tests with the full counts (kills, soaks, mutations)
 CUSTODY_TEST_DEPTH ?= quick
 export CUSTODY_TEST_DEPTH
@@ -36,6 +36,7 @@ check: setup
 	@$(PYTHON) -m ruff check --quiet $(LINTED)
 	@$(PYTHON) -m mypy custody tests
 	@.venv/bin/lint-imports --no-logo
+	@$(PYTHON) -m pytest -q -p no:randomly tests/test_docs.py tests/test_layout.py
 	@$(PYTHON) tools/check_wheel.py
 
 format: setup

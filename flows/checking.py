@@ -42,7 +42,7 @@ def check(house: House, request: RunRequest) -> Checked:
     lock = validate(house, request)
     now = house.clock()
     code = read_code(request.code, language=request.language, file_name=request.file_name)
-    history = history_of(house.ledger, request.principal.id, now=now)
+    history = history_of(house.ledger, house.directory, request.principal, now=now)
     decision: Decision | Permitted = house.gate.submit(
         request,
         packages=[(pin.name, pin.version) for pin in lock.pins if pin.direct],

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,6 +21,7 @@ from .house import House
 from .intake import receive
 from .ownership import Ownership
 from .passage import Conductor, Passage, Result, RunState, reload, state_of
+from .pins import keep_pin
 from .record import record
 
 if TYPE_CHECKING:
@@ -160,7 +162,19 @@ def conduct(
         raise
     except Exception as error:  # noqa: BLE001 - around a flow: the run must get its end whatever broke
         broken(house, passage, error)
-    return _result(passage)
+    return _pinned(house, _result(passage))
+
+
+def _pinned(house: House, result: Result) -> Result:
+    """Keep the newest checkpoint outside, if a place is set; what is done stays done if that fails, and it is said."""
+    folder = house.settings.ledger.pin_directory
+    if folder is None:
+        return result
+    try:
+        keep_pin(house.ledger.checkpoint(), folder)
+    except LedgerError as error:
+        return replace(result, notes=(*result.notes, f"no pin was kept outside: {error.message}"))
+    return result
 
 
 def cancelled(house: House, passage: Passage) -> None:

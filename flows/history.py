@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from ..ledger import Ledger, events
-from ..policies.types import History
+from ..policies import Directory
+from ..policies.types import History, Principal
+from .spending import budgets_of
 
 __all__ = ["history_of"]
 
@@ -15,8 +17,9 @@ _RECENT_RUNS = 200
 """How many past runs are read for what is known; older ones count as new again."""
 
 
-def history_of(ledger: Ledger, principal: str, *, now: datetime) -> History:
+def history_of(ledger: Ledger, directory: Directory, who: Principal, *, now: datetime) -> History:
     """Counts and known things of one principal up to now."""
+    principal = who.id
     ten_minutes, hour = now - timedelta(minutes=10), now - timedelta(hours=1)
     ends = ("run:finished",)
 
@@ -41,6 +44,7 @@ def history_of(ledger: Ledger, principal: str, *, now: datetime) -> History:
         runs_total=ledger.count(kinds=("run:submitted",), actor=principal),
         known_packages=tuple(sorted(packages)),
         known_hosts=tuple(sorted(hosts)),
+        spent=budgets_of(ledger, directory, who, now=now),
     )
 
 

@@ -16,7 +16,17 @@ from ..policies import Directory, Gate, PolicySet
 from ..redaction import Redactor
 from ..settings import Settings
 
-__all__ = ["House", "Places", "new_id", "now", "open_house", "open_ledger"]
+__all__ = [
+    "House",
+    "Places",
+    "new_id",
+    "now",
+    "open_house",
+    "open_ledger",
+    "policies_by_digest",
+    "policies_in_force",
+    "stored_policies",
+]
 
 
 def now() -> datetime:
@@ -166,14 +176,41 @@ def policies_in_force(ledger: Ledger) -> PolicySet:
     Raises:
         PolicyError: there is none, or its bytes are not the ones that were put in force.
     """
-    entry = next(ledger.entries(kinds=("policy:changed",), newest_first=True), None)
-    if entry is None or not isinstance(entry.event, events.PolicyChanged):
+    changed = next((entry.event for entry in ledger.entries(kinds=("policy:changed",), newest_first=True)), None)
+    if changed is None:
         raise PolicyError(
             "no policy set is in force, so nothing may run",
             hint="run `custody init` to put the default policies in force",
         )
-    policies = PolicySet.from_bytes(ledger.read_payload(entry.event.policy_set))
-    if policies.digest != entry.event.policy_sha256:
+    return stored_policies(ledger, changed)
+
+
+def policies_by_digest(ledger: Ledger, sha256: str) -> PolicySet:
+    """The policy set of that digest, which was in force at some time.
+
+    Raises:
+        PolicyError: there is none, or its bytes are not the ones that were put in force.
+    """
+    for entry in ledger.entries(kinds=("policy:changed",), newest_first=True):
+        if getattr(entry.event, "policy_sha256", "") == sha256:
+            return stored_policies(ledger, entry.event)
+    raise PolicyError(
+        f"no policy set with the digest `{sha256[:12]}` was ever in force here", hint="run `custody verify`"
+    )
+
+
+def stored_policies(ledger: Ledger, changed: events.Event | None) -> PolicySet:
+    """The policy set of one `policy:changed`, checked against its digest.
+
+    Raises:
+        PolicyError: a newer release wrote the entry, or the stored bytes are not the ones that were put in force.
+    """
+    if not isinstance(changed, events.PolicyChanged | events.PolicyReplaced):
+        raise PolicyError(
+            "the policy set in force was put there by a newer release", hint="use that release, or a newer one"
+        )
+    policies = PolicySet.from_bytes(ledger.read_payload(changed.policy_set))
+    if policies.digest != changed.policy_sha256:
         raise PolicyError(
             "the stored policy set is not the one that was put in force",
             hint="run `custody verify`: the ledger's payloads were changed",

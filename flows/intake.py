@@ -47,7 +47,7 @@ def receive(house: House, request: RunRequest, *, conductor: Conductor) -> Passa
     code = read_code(request.code, language=request.language, file_name=request.file_name)
     now = house.clock()
     # counted before this very request is on record, so that it does not count itself
-    history = history_of(house.ledger, request.principal.id, now=now)
+    history = history_of(house.ledger, house.directory, request.principal, now=now)
     run = new_id("run", now)
     ownership = Ownership.take(house.places.owners, run)
     if ownership is None:

@@ -6,7 +6,7 @@ A passage lives in one process and is never stored: what matters of it is in the
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ..dependencies import parse_requirements
@@ -68,6 +68,8 @@ class Result:
     explanation: str = ""
     real_audit: bool = True
     packages: int = 0
+    notes: tuple[str, ...] = ()
+    """What the caller should hear though it decided nothing."""
 
     @property
     def exit_code(self) -> Exit:
@@ -123,8 +125,6 @@ class Passage:
     started: bool = False
     result: Result | None = None
     """Set as soon as the run has its end or is held: no step does anything after that."""
-    notes: list[str] = field(default_factory=list)
-    """Things that the caller should hear though they decided nothing."""
 
 
 def state_of(entries: Sequence[Entry]) -> RunState | None:

@@ -171,7 +171,7 @@ def _decide(house: House, passage: Passage) -> Allowed | NeedsApproval | Denied:
         passage.request,
         dependencies=facts_of(passage.findings),
         code=passage.code,
-        history=history_of(house.ledger, passage.request.principal.id, now=now),
+        history=history_of(house.ledger, house.directory, passage.request.principal, now=now),
         approvals=passage.approvals,
         lock_sha256=passage.lock.sha256 if passage.lock.pins else None,
         now=now,
@@ -244,7 +244,7 @@ def _layers_present(house: House, passage: Passage, sandbox: Sandbox) -> bool:
     refused = events.DoctorRefused(
         profile=grant.profile, layers=tuple(missing), causes=tuple(cause[:200] for cause in causes)
     )
-    explanation = f"profile {grant.profile} demands {', '.join(missing)}, which this machine lacks: {'; '.join(causes)}"
+    explanation = f"profile {grant.profile} demands {', '.join(missing)}, which this machine lacks: {'; '.join(dict.fromkeys(causes))}"
     ending.end_without_execution(house, passage, "unavailable", explanation, extra=[refused])
     return False
 

@@ -429,6 +429,28 @@ class PolicyChanged(Event):
     files: tuple[FileRecord, ...]
 
 
+@kind("policy:changed", version=2, ocsf=ENTITY_MANAGEMENT, max_bytes=32768, controls=("CM-3", "CM-5", "CC8.1", "A.8.32"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyReplaced(Event):
+    """A policy set took the place of the one before; version 1 is that of a home's first set."""
+
+    author: str
+    decision: str
+    """Decision that allowed the change."""
+    policy_sha256: str
+    schema_sha256: str
+    previous_sha256: str
+    rules: int
+    profiles: tuple[str, ...]
+    comment: str
+    policy_set: PayloadRef
+    """Every file of the set, as canonical JSON of path and text."""
+    difference: PayloadRef
+    """Unified diff from the set before."""
+    files: tuple[FileRecord, ...]
+    """At most 100; all are in the payload."""
+
+
 @kind("policy:rejected", ocsf=ENTITY_MANAGEMENT, max_bytes=8192, controls=("CM-3", "CM-5"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRejected(Event):

@@ -15,6 +15,7 @@ from .locations import Host, is_plain_path
 from .settings_files import Lists
 from .types import (
     Access,
+    Budgets,
     CodeFacts,
     DependencyFacts,
     Exposure,
@@ -46,6 +47,7 @@ ACTIONS: Mapping[str, str] = {
     "runReview": "Ledger",
     "signReview": "Ledger",
     "changePolicy": "PolicySet",
+    "readPrincipals": "Directory",
     "managePrincipals": "Directory",
     "importAdvisories": "AdvisoryData",
     "deploy": "Schedule",
@@ -118,6 +120,18 @@ class Slice:
         who = Uid(_TYPES[self.principal.kind], self.principal.id)
         self.items.append(Item(EngineRequest(who, action, resource, {"common": self.common(), **context}), words))
 
+    def ask_for_both(self, action: str, resource: Uid, words: str, context: Mapping[str, Json]) -> None:
+        """Add a question about something outside the jail: for an agent or service its owner has to be allowed it too.
+
+        Without that an agent would be a way to what its owner may not reach; without an owner there is nobody who could be allowed.
+        """
+        self.ask(action, resource, words, context)
+        who = self.principal
+        if who.kind is not PrincipalKind.HUMAN and who.owner is not None:
+            owner = self._owner(who, who.owner)
+            request = EngineRequest(owner, action, resource, {"common": self.common(), **context})
+            self.items.append(Item(request, f"{words} (for the owner {who.owner})"))
+
     def profile(self, profile: Profile) -> Uid:
         """The profile as an entity."""
         return self._add(
@@ -182,7 +196,7 @@ class Slice:
             facts["address"] = {"__extn": {"fn": "ip", "arg": host.address}}
         words = f"{host.name}:{host.port}"
         uid = self._add(Uid("Host", words), facts, [Uid("HostList", list_) for list_ in self.lists.host_lists(host)])
-        self.ask("connect", uid, words, {"profile": self.profile(profile).reference()})
+        self.ask_for_both("connect", uid, words, {"profile": self.profile(profile).reference()})
 
     def mount(self, request: MountRequest, profile: Profile) -> None:
         """Ask for a path."""
@@ -196,7 +210,7 @@ class Slice:
         ]
         uid = self._add(Uid("Path", request.path), facts, parents)
         action = "mountRead" if request.access is Access.READ else "mountWrite"
-        self.ask(action, uid, request.path, {"profile": self.profile(profile).reference()})
+        self.ask_for_both(action, uid, request.path, {"profile": self.profile(profile).reference()})
 
     def subject(self, subject: RunSubject) -> Uid:
         """A run as what an action is about."""
@@ -225,6 +239,20 @@ class Slice:
             [*(Uid("Role", role) for role in roles), *(Uid("Team", team) for team in teams)],
         )
 
+    def _owner(self, who: Principal, owner: str) -> Uid:
+        """The accountable human of an agent or service, with what the directory says of that human."""
+        roles, teams = (who.owner_roles, who.owner_teams) if who.known and who.owner_enabled else ((), ())
+        facts: dict[str, Json] = {
+            "name": owner,
+            "known": who.known,
+            "enabled": who.owner_enabled,
+            "accountable": owner,
+            "owner_enabled": who.owner_enabled,
+            "roles": sorted(roles),
+        }
+        parents = [*(Uid("Role", role) for role in roles), *(Uid("Team", team) for team in teams)]
+        return self._add(Uid("Human", owner), facts, parents)
+
     def _add(self, uid: Uid, attributes: Mapping[str, Json], parents: Sequence[Uid] = ()) -> Uid:
         entity: Mapping[str, Json] = {
             "uid": uid.json(),
@@ -237,7 +265,7 @@ class Slice:
         return uid
 
 
-def context_of_submit(request: RunRequest, code: CodeFacts, packages: int) -> dict[str, Json]:
+def context_of_submit(request: RunRequest, code: CodeFacts, packages: int, spent: Budgets) -> dict[str, Json]:
     """What `submit` sees besides the common part."""
     size = (
         sum(len(file.content) for file in request.files)
@@ -253,11 +281,18 @@ def context_of_submit(request: RunRequest, code: CodeFacts, packages: int) -> di
             "arguments": len(request.arguments),
             "packages": packages,
         },
+        "spent": asdict(spent),
     }
 
 
 def context_of_run(
-    limits: Limits, code: CodeFacts, dependencies: DependencyFacts, exposure: Exposure, classes: "Classes"
+    limits: Limits,
+    code: CodeFacts,
+    dependencies: DependencyFacts,
+    *,
+    exposure: Exposure,
+    classes: "Classes",
+    spent: Budgets,
 ) -> dict[str, Json]:
     """What `execute` sees besides the common part."""
     return {
@@ -276,6 +311,7 @@ def context_of_run(
             "packages_with_findings": len(exposure.packages_with_findings),
             "new": len(exposure.new),
         },
+        "spent": asdict(spent),
     }
 
 

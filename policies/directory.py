@@ -113,7 +113,9 @@ class Directory:
                 owner = read.humans.get(owned.owner)
                 if owner is None:
                     raise _wrong(f"`{name}` is owned by `{owned.owner}`, who is not among the humans")
-                principals[name] = _principal(name, kind, owned, (owned.owner, owner.enabled), teams)
+                principals[name] = _owned_by(
+                    _principal(name, kind, owned, (owned.owner, owner.enabled), teams), principals[owned.owner]
+                )
         return cls(principals, _os_users(read))
 
     @staticmethod
@@ -202,6 +204,11 @@ def _principal(
         roles=tuple(sorted(set(listed.roles))),
         teams=tuple(sorted({above for team in listed.teams for above in teams[team]})),
     )
+
+
+def _owned_by(principal: Principal, owner: Principal) -> Principal:
+    """The principal with what its owner may do beside its own: never added to it, only asked for as well."""
+    return replace(principal, owner_roles=owner.roles, owner_teams=owner.teams)
 
 
 def _os_users(read: _DirectoryFile) -> dict[str, str]:

@@ -135,7 +135,7 @@ class Gate:
         if profile is None or wrong:
             return self._undecidable("submit", request, decision, wrong)
         asked = Slice(request.principal, now, history, self._lists, request.ticket)
-        asked.ask("submit", asked.profile(profile), profile.name, context_of_submit(request, code, len(packages)))
+        asked.ask("submit", asked.profile(profile), profile.name, context_of_submit(request, code, len(packages), history.spent))
         for name, version in packages:
             asked.requirement(name, version, profile)
         return self._permit(asked.bundle(), decision)
@@ -245,7 +245,12 @@ class Gate:
         approvals = frozenset(_in_force(facts, self._binding(facts, state)))
         asked = Slice(request.principal, facts.now, facts.history, self._lists, request.ticket, approvals)
         context = context_of_run(
-            state.limits, facts.code, facts.dependencies, exposure, classes_of(request.mounts, self._lists)
+            state.limits,
+            facts.code,
+            facts.dependencies,
+            exposure=exposure,
+            classes=classes_of(request.mounts, self._lists),
+            spent=facts.history.spent,
         )
         asked.ask("execute", asked.profile(state.profile), state.profile.name, context)
         for host in request.hosts:

@@ -16,6 +16,7 @@ from .rules import Rule
 from .settings_files import Lists
 from .types import (
     Access,
+    Budgets,
     CodeFacts,
     DependencyFacts,
     Exposure,
@@ -90,8 +91,10 @@ def _one_of_each(principal: Principal, profile: Profile) -> Slice:
     request = RunRequest(principal=principal, code=b"", file_name="probe.py")
     code = CodeFacts(language="python", sha256="", bytes=0, parsed=True)
     asked = Slice(principal, _WHEN, History(), Lists())
-    asked.ask("submit", asked.profile(profile), "", context_of_submit(request, code, 0))
-    context = context_of_run(Limits(), code, DependencyFacts(), Exposure(), classes_of((), Lists()))
+    asked.ask("submit", asked.profile(profile), "", context_of_submit(request, code, 0, Budgets()))
+    context = context_of_run(
+        Limits(), code, DependencyFacts(), exposure=Exposure(), classes=classes_of((), Lists()), spent=Budgets()
+    )
     asked.ask("execute", asked.profile(profile), "", context)
     asked.requirement("probe", "1", profile)
     asked.package(PackageFacts(name="probe", version="1", yanked=False, age_days=1), DependencyFacts(), profile)

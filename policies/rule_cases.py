@@ -6,7 +6,7 @@ a rule that fires beside the expected one fails the test.
 """
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import yaml
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .policy_set import PolicySet
 from .settings_files import ListsFile
-from .types import PolicyProblem, Principal, PrincipalKind
+from .types import Budgets, History, PolicyProblem, Principal, PrincipalKind, Spent, Usage
 
 __all__ = ["Case", "CaseFile", "ReadCases", "read_cases"]
 
@@ -82,6 +82,31 @@ class _InputFile(BaseModel):
     arguments: int = 0
 
 
+class _UsageFile(BaseModel):
+    model_config = _CLOSED
+    runs: int = 0
+    cpu_seconds: int = 0
+    bytes_out: int = 0
+    artefact_bytes: int = 0
+
+
+class _SpentFile(BaseModel):
+    model_config = _CLOSED
+    hour: _UsageFile = _UsageFile()
+    day: _UsageFile = _UsageFile()
+    month: _UsageFile = _UsageFile()
+
+    def spent(self) -> Spent:
+        return Spent(**{name: Usage(**usage.model_dump()) for name, usage in self})
+
+
+class _BudgetsFile(BaseModel):
+    model_config = _CLOSED
+    principal: _SpentFile = _SpentFile()
+    owner: _SpentFile = _SpentFile()
+    team: _SpentFile = _SpentFile()
+
+
 class _HistoryFile(BaseModel):
     model_config = _CLOSED
     denied_10m: int = 0
@@ -90,6 +115,12 @@ class _HistoryFile(BaseModel):
     runs_total: int = 1
     known_packages: _NAMES = ()
     known_hosts: _NAMES = ()
+    spent: _BudgetsFile = _BudgetsFile()
+
+    def history(self) -> History:
+        """As the gate takes it."""
+        spent = Budgets(**{name: each.spent() for name, each in self.spent})
+        return History(**self.model_dump(exclude={"spent"}), spent=spent)
 
 
 class _SubjectFile(BaseModel):
@@ -193,6 +224,7 @@ def read_cases(policies: PolicySet) -> ReadCases:
             continue
         principals |= {name: given.principal(name) for name, given in read.principals.items()}
         cases += [Case(file, rule, given) for rule, given_cases in read.rules.items() for given in given_cases]
+    principals = {name: _with_owner(principal, principals) for name, principal in principals.items()}
     for case in cases:
         unknown = next((name for name in case.given.people if name not in principals), None)
         if unknown is not None:
@@ -200,6 +232,12 @@ def read_cases(policies: PolicySet) -> ReadCases:
             problems.append(PolicyProblem(file=case.file, line=0, rule=case.rule, text=text, blocking=False))
     playable = tuple(case for case in cases if all(name in principals for name in case.given.people))
     return ReadCases(playable, principals, tuple(problems))
+
+
+def _with_owner(principal: Principal, known: Mapping[str, Principal]) -> Principal:
+    """The principal with the roles and teams that its owner has in the same files."""
+    owner = known.get(principal.owner or "")
+    return principal if owner is None else replace(principal, owner_roles=owner.roles, owner_teams=owner.teams)
 
 
 def _line(error: Exception) -> int:

@@ -177,4 +177,4 @@ def _dependencies(given: CaseFile) -> DependencyFacts:
 
 
 def _history(given: CaseFile) -> History:
-    return History(**given.history.model_dump())
+    return given.history.history()

@@ -35,6 +35,9 @@ class Principal:
     """The accountable human of an agent or service."""
     owner_enabled: bool = True
     """Whether that human is listed and enabled; False without an owner that is both."""
+    owner_roles: tuple[str, ...] = ()
+    """That human's own roles: what reaches out of the jail must be allowed to both."""
+    owner_teams: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     teams: tuple[str, ...] = ()
     authentication: str = "os-user"
@@ -194,6 +197,37 @@ class CodeFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What was used in one stretch of time."""
+
+    runs: int = 0
+    cpu_seconds: int = 0
+    bytes_out: int = 0
+    """What programs sent to hosts and wrote to their outputs."""
+    artefact_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What was used lately: in the last hour, day, and month of thirty days."""
+
+    hour: Usage = Usage()
+    day: Usage = Usage()
+    month: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budgets:
+    """What counts against whose budget."""
+
+    principal: Spent = Spent()
+    owner: Spent = Spent()
+    """The accountable human, with every agent and service of his."""
+    team: Spent = Spent()
+    """Each figure of the team that used most of it, of the teams that the principal is in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """Counts from the ledger about one authenticated principal."""
 
@@ -203,6 +237,7 @@ class History:
     runs_total: int = 0
     known_packages: tuple[str, ...] = ()
     known_hosts: tuple[str, ...] = ()
+    spent: Budgets = Budgets()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

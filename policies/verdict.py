@@ -30,7 +30,7 @@ class Verdict:
     result: str
     items: tuple[DecidedItem, ...]
     fired: tuple[Rule, ...]
-    """Every rule that determined some item, sorted by id."""
+    """Every rule that determined some item, sorted by id; where approval is needed also those that would determine it once approved."""
     roles: tuple[str, ...] = ()
     """Roles whose approval would lift it; empty unless approval is needed."""
     errors: tuple[str, ...] = ()
@@ -48,31 +48,35 @@ def judge(engine: Engine, rules: Mapping[str, Rule], bundle: Bundle) -> Verdict:
     if not answers:
         errors = (*errors, "nothing was asked")
     fired = tuple(rules[name] for name in sorted({name for answer in answers for name in answer.rules}))
-    held = _held(engine, rules, bundle, answers) if not errors else frozenset[int]()
+    lifted = _lifted(engine, rules, bundle, answers) if not errors else {}
     items = tuple(
-        _decided(item, answer, held=position in held)
+        _decided(item, answer, held=position in lifted)
         for position, (item, answer) in enumerate(zip(bundle.items, answers, strict=True))
     )
     results = {item.result for item in items}
     if errors or DENIED in results:
         return Verdict(DENIED, items, fired, errors=errors)
     if NEEDS_APPROVAL in results:
-        roles = {rules[name].approval for position in held for name in answers[position].rules}
-        return Verdict(NEEDS_APPROVAL, items, fired, tuple(sorted(roles)))
+        roles = {rules[name].approval for position in lifted for name in answers[position].rules}
+        # what an approval brings into play (a permit that records, for example) is part of what would be granted
+        then = {rule.id: rule for rule in fired} | {name: rules[name] for a in lifted.values() for name in a.rules}
+        return Verdict(NEEDS_APPROVAL, items, tuple(then[name] for name in sorted(then)), tuple(sorted(roles)))
     return Verdict(ALLOWED, items, fired)
 
 
-def _held(engine: Engine, rules: Mapping[str, Rule], bundle: Bundle, answers: Sequence[Answer]) -> frozenset[int]:
-    """Positions of the items that the engine would allow if the approvals that their rules ask for were there."""
+def _lifted(
+    engine: Engine, rules: Mapping[str, Rule], bundle: Bundle, answers: Sequence[Answer]
+) -> Mapping[int, Answer]:
+    """Positions of the items that the engine would allow if the approvals that their rules ask for were there, and its answers then."""
     liftable = [position for position, answer in enumerate(answers) if _is_liftable(answer, rules)]
     if not liftable:
-        return frozenset()
+        return {}
     wanted = {rules[name].approval for position in liftable for name in answers[position].rules}
     lifted = engine.answer(_as_if_approved(bundle.requests, wanted), bundle.entities)
     # INVARIANT: with these approvals everything else must be as good as before, or they would not be what is missing
     if any(before.allowed and not after.allowed for before, after in zip(answers, lifted, strict=True)):
-        return frozenset()
-    return frozenset(position for position in liftable if lifted[position].allowed)
+        return {}
+    return {position: lifted[position] for position in liftable if lifted[position].allowed}
 
 
 def reasons_of(verdict: Verdict, rules: Mapping[str, Rule]) -> tuple[Reason, ...]:

@@ -122,11 +122,16 @@ def _inner(seen: _Seen) -> list[Layer]:
 
 
 def _outer(outcome: Outcome, seen: _Seen, *, root: bool) -> list[Layer]:
-    cause = "this process may not make v1 control groups, or none are mounted (v2 is not supported yet)"
-    cure = "run as root on a machine with v1 controllers, or accept per-process limits"
-    layers = [
-        _layer(name, name in outcome.layers, cause, cure) for name in ("cgroup_memory", "cgroup_pids", "cgroup_cpu")
-    ]
+    cause = "this process may not make control groups, or the kernel counted nothing in one"
+    cure = "run as root, or let systemd delegate memory, pids and cpu; or accept per-process limits"
+    usage = outcome.usage
+    # version 2 was tested against recorded files alone: what the kernel counted for this very jail is the proof
+    counted = {
+        "cgroup_memory": usage.peak_memory_bytes,
+        "cgroup_pids": usage.peak_processes,
+        "cgroup_cpu": usage.cpu_ms,
+    }
+    layers = [_counted_layer(name, name in outcome.layers, count, cause, cure) for name, count in counted.items()]
     own = root and len(seen["uid_map"]) > 1 and seen["uid_map"][1] not in {"0", str(os.getuid())}
     layers.append(_layer("own_uid", own, "an unprivileged runner has one uid only", "run custody as root"))
     audited = any(call.name == "socket" for call in outcome.syscalls)

@@ -6,6 +6,7 @@ Generated pages are current, what exists has a heading, links lead somewhere, an
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -15,9 +16,14 @@ import typer
 from pydantic import BaseModel
 
 from custody.cli import app
+from custody.dependencies import parse_requirements
 from custody.errors import Exit
+from custody.flows.orchestration.catalogue import CATALOGUE as CATALOGUE_OF_FLOWS
 from custody.ledger.events import CATALOGUE
+from custody.policies import Directory, Gate, PolicySet, run_rule_tests
 from custody.policies.types import Limits
+from custody.reports import DETECTORS
+from custody.sandbox import OutcomeClass
 from custody.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -156,6 +162,61 @@ def test_nothing_of_one_place_stands_in_a_file(what: str) -> None:
             if path != Path(__file__) and not ALLOWED[what].match(content, match.start()):
                 found.append(f"{path.relative_to(ROOT)}: {line.decode('utf-8', 'replace').strip()[:100]}")
     assert found == []
+
+
+def fenced(page: str, language: str, number: int = 0) -> str:
+    """One fenced block of a page."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return [str(block) for block in re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)][number]
+
+
+def test_the_directory_file_on_the_page_is_one() -> None:
+    directory = Directory.from_text(fenced("policies.md", "toml"))
+    assert set(directory.principals) == {"alice", "bob", "coder", "nightly"}
+    assert directory.principals["alice"].teams == ("analytics", "company")
+
+
+def test_the_rule_on_the_page_is_one_of_the_shipped_rules() -> None:
+    shipped = "".join(PolicySet.shipped().texts(".cedar").values())
+    rule = re.sub(r"@control\([^)]*\)\n", "", fenced("policies.md", "text"))
+    assert rule in re.sub(r"@control\([^\n]*\)\n", "", shipped)
+
+
+def test_the_rule_tests_on_the_page_pass() -> None:
+    shipped = {name: text for name, text in PolicySet.shipped().files.items() if not name.startswith("tests/")}
+    results = run_rule_tests(PolicySet(shipped | {"tests/page.yaml": fenced("policies.md", "yaml")}))
+    assert [(result.name, result.problems) for result in results if result.problems] == []
+    assert {result.fires for result in results} == {True, False}
+
+
+def test_the_requirements_on_the_page_are_taken() -> None:
+    lock = parse_requirements(fenced("dependencies.md", "text").encode(), name="page")
+    assert [pin.name for pin in lock.pins] == ["colorama", "humanize"]
+
+
+def test_every_layer_and_outcome_class_stands_on_the_page_about_the_sandbox() -> None:
+    text = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
+    layers = {layer for profile in Gate(PolicySet.shipped()).profiles.values() for layer in profile.layers}
+    assert sorted(name for name in {*layers, *map(str, OutcomeClass)} if f"`{name}`" not in text) == []
+
+
+def test_every_shipped_profile_and_detector_is_described() -> None:
+    policies = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
+    reviews = (ROOT / "docs" / "reviews.md").read_text(encoding="utf-8")
+    assert [name for name in Gate(PolicySet.shipped()).profiles if f"| `{name}` |" not in policies] == []
+    assert [detector.id for detector in DETECTORS if f"| `{detector.id}` |" not in reviews] == []
+
+
+def test_every_deployment_stands_on_the_page_about_prefect() -> None:
+    text = (ROOT / "docs" / "prefect.md").read_text(encoding="utf-8")
+    assert [found.full_name for found in CATALOGUE_OF_FLOWS if f"| `{found.full_name}` |" not in text] == []
+
+
+def test_every_runtime_dependency_has_its_line() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (ROOT / "docs" / "adr" / "0002-dependencies.md").read_text(encoding="utf-8")
+    listed = sorted(re.findall(r"^\| ([a-z][a-z0-9-]+) \|", page.split("| --- |", 1)[1], re.MULTILINE))
+    assert listed == sorted(re.split(r"[<>=]", text)[0] for text in project["dependencies"])
 
 
 def test_the_pictures_of_the_report_are_small() -> None:

@@ -265,6 +265,8 @@ def _say_end(done: "Result", out: Path | None) -> None:
         say(f"hint: {_hint(done)}")
     if not done.real_audit:
         say("warning: the packages were checked against demo data: not a real audit")
+    for note in done.notes:
+        say(f"warning: {shown(note)}")
 
 
 def _say_reasons(done: "Result") -> None:
@@ -296,6 +298,7 @@ def _result_json(done: "Result") -> dict[str, object]:
         "reasons": [asdict(reason) for reason in done.reasons],
         "roles": list(done.roles),
         "real_audit": done.real_audit,
+        "notes": list(done.notes),
         "outcome": None,
     }
     if outcome is not None:

@@ -27,7 +27,7 @@ class Told(NamedTuple):
 
     demonstration: Demonstration
     layers: str
-    """`root` with control groups, `user` with rlimits."""
+    """`root` with control groups and the kernel's word on commands, `user` with rlimits; on other machines what they have of the two."""
     programs: dict[str, str]
     """Program -> its golden text."""
 
@@ -51,8 +51,12 @@ def play(into: Path, *, os_user: str, only: Sequence[str] = (), policies: Path |
     with open_house(load_settings(done.home)) as house:
         present = {layer.name for layer in sandbox_of(house).layers() if layer.state is LayerState.PRESENT}
         programs = {scene.program.file: _tell(list(house.ledger.entries(run=scene.run))) for scene in done.scenes}
-    layers = "root" if {"cgroup_memory", "cgroup_pids"} <= present else "user"
-    return Told(done, layers, programs)
+    return Told(done, _set_of(present), programs)
+
+
+def _set_of(present: set[str]) -> str:
+    found = sorted({"cgroup_memory", "cgroup_pids", "command_watch"} & present)
+    return {0: "user", 3: "root"}.get(len(found), " and ".join(found))
 
 
 def sequence(golden: str) -> list[str]:

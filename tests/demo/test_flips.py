@@ -12,7 +12,7 @@ import pytest
 from custody.policies import PolicySet
 
 from .telling import observed, play, sequence
-from .test_goldens import GOLDEN
+from .test_goldens import golden_of
 
 pytestmark = [pytest.mark.jail, pytest.mark.online]
 
@@ -134,7 +134,7 @@ def test_a_flip_changes_exactly_the_expected_entries(name: str, tmp_path: Path, 
     assert changed != text
     (folder / flip.file).write_text(changed)
     told = play(tmp_path / "demo", os_user=os_user, only=[flip.program], policies=folder)
-    golden = (GOLDEN / told.layers / f"{flip.program}.txt").read_text()
+    golden = golden_of(told.layers, flip.program).read_text()
     new = told.programs[flip.program]
     difference = [line for line in difflib.ndiff(sequence(golden), sequence(new)) if line[0] in "+-"]
     assert sorted(difference) == sorted(flip.difference)

@@ -18,8 +18,17 @@ pytestmark = [pytest.mark.jail, pytest.mark.online]
 each_program = pytest.mark.parametrize("program", [program.file for program in PROGRAMS])
 
 
+def golden_of(layers: str, program: str) -> Path:
+    """The file for a program and a layer set."""
+    if layers not in {"root", "user"}:
+        pytest.skip(
+            f"there are golden files for all of root's layers and for a user's, this machine has {layers} only: see custody doctor"
+        )
+    return GOLDEN / layers / f"{program}.txt"
+
+
 def _compare(layers: str, program: str, text: str) -> None:
-    path = GOLDEN / layers / f"{program}.txt"
+    path = golden_of(layers, program)
     if UPDATE:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -44,6 +53,7 @@ def test_a_program_of_a_user_without_rights_leaves_exactly_these_entries(
     _compare("user", program, programs[program])
 
 
+@pytest.mark.skipif(UPDATE, reason="they are being written")
 def test_no_golden_file_is_left_over() -> None:
     names = {f"{program.file}.txt" for program in PROGRAMS}
     assert {layers.name: {path.name for path in layers.iterdir()} for layers in GOLDEN.iterdir()} == {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -23,21 +24,24 @@ def named(house: House, name: str) -> Principal:
     return principal
 
 
+def request_of(
+    house: House, code: str | bytes = "print('hello')\n", *, who: str = "alice", **changes: object
+) -> RunRequest:
+    """A request of a principal of the test directory."""
+    request = RunRequest(
+        principal=named(house, who),
+        code=code if isinstance(code, bytes) else code.encode(),
+        file_name="program.py",
+        limits=SMALL,
+        profile=str(changes.pop("profile", "default")),
+    )
+    return replace(request, **changes)  # type: ignore[arg-type]  # tests name fields of RunRequest
+
+
 @pytest.fixture
 def ask(house: House) -> Ask:
     """Builds a request."""
-
-    def build(code: str | bytes = "print('hello')\n", *, who: str = "alice", **changes: object) -> RunRequest:
-        request = RunRequest(
-            principal=named(house, who),
-            code=code if isinstance(code, bytes) else code.encode(),
-            file_name="program.py",
-            limits=SMALL,
-            profile=str(changes.pop("profile", "default")),
-        )
-        return replace(request, **changes)  # type: ignore[arg-type]  # tests name fields of RunRequest
-
-    return build
+    return partial(request_of, house)
 
 
 def kinds(house: House, run: str) -> list[str]:

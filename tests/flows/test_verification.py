@@ -11,8 +11,11 @@ from custody.flows.house import Places, open_house, open_ledger
 from custody.flows.pins import keep_pin, read_pin
 from custody.flows.verification import verify
 from custody.ledger import events
+from custody.policies.types import HostRequest
 from custody.settings import Settings
 from tests.conftest import MakeHome
+
+from .conftest import go, request_of
 
 
 @pytest.fixture
@@ -105,4 +108,23 @@ def test_a_missing_key_or_pin_is_said(settings: Settings, tmp_path: Path) -> Non
 
 def test_a_pin_that_is_no_note_is_no_anchor(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "junk.note").write_text("not a note\n")
-    assert verify(settings, actor="alice", pins=[str(tmp_path / "junk.note")]).exit_code == Exit.TAMPERED
+    with pytest.raises(UsageError):
+        verify(settings, actor="alice", pins=[str(tmp_path / "junk.note")])
+
+
+def test_a_pin_is_kept_outside_after_each_run_where_a_place_is_set(make_home: MakeHome, tmp_path: Path) -> None:
+    pins = tmp_path / "pins"
+    settings = make_home("pinned", configuration=f'\n[ledger]\npin_directory = "{pins}"\n')
+    with open_house(settings) as house:
+        denied = go(house, request_of(house, hosts=(HostRequest("a.example", 443),)))
+        assert denied.notes == ()
+    assert verify(settings, actor="alice", pins=[str(pins / "latest.note")]).exit_code == Exit.DONE
+
+
+def test_a_pin_that_cannot_be_kept_is_said_and_costs_no_result(make_home: MakeHome, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    settings = make_home("pinned", configuration=f'\n[ledger]\npin_directory = "{tmp_path / "taken"}"\n')
+    with open_house(settings) as house:
+        denied = go(house, request_of(house, hosts=(HostRequest("a.example", 443),)))
+    assert denied.end == "denied"
+    assert "no pin was kept" in denied.notes[0]

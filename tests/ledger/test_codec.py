@@ -51,7 +51,7 @@ def draft_of(event: Event) -> Draft:
 
 
 @given(EVENTS, NAMES, NAMES, TIMES, st.none() | NAMES, st.integers(0, 1 << 40))
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_event_comes_back_as_it_was_given(
     event: object, name: str, actor: str, time: datetime, run: str | None, number: int
 ) -> None:
@@ -190,12 +190,14 @@ def test_what_would_not_be_written_is_not_read(leaf: bytes, why: str) -> None:
         st.none() | st.booleans() | st.integers() | TEXT, lambda c: st.lists(c) | st.dictionaries(TEXT, c)
     ).map(lambda v: repr(v).encode())
 )
+@settings(deadline=None)
 def test_nothing_that_is_read_makes_the_reader_fall_over(noise: bytes) -> None:
     with pytest.raises(EvidenceError):
         decode_leaf(0, noise)
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_one_changed_byte_of_a_leaf_is_either_refused_or_another_entry(data: st.DataObject) -> None:
     leaf = encode_draft(draft_of(end()), None)
     position = data.draw(st.integers(0, len(leaf) - 1))

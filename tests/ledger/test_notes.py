@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custody.errors import EvidenceError
@@ -64,6 +64,7 @@ def test_every_signature_that_claims_the_key_must_be_right() -> None:
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_no_single_changed_character_is_accepted(data: st.DataObject) -> None:
     position = data.draw(st.integers(0, len(CHECKPOINT.note) - 1))
     character = data.draw(st.characters(exclude_categories=["Cs"]))
@@ -178,6 +179,7 @@ def test_proofs_that_are_not_exactly_right_are_refused(text: str) -> None:
 
 
 @given(st.text(max_size=200))
+@settings(deadline=None)
 def test_noise_is_refused_and_nothing_falls_over(noise: str) -> None:
     for read in (read_checkpoint, parse_proof, Verifier.parse, Signer.parse):
         with pytest.raises(EvidenceError):

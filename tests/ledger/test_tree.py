@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custody.ledger.tree import (
@@ -107,6 +107,7 @@ def test_every_consistency_proof_up_to_300_holds() -> None:
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_no_changed_inclusion_proof_leads_to_the_root(data: st.DataObject) -> None:
     size = data.draw(st.integers(2, 600))
     index = data.draw(st.integers(0, size - 1))
@@ -123,6 +124,7 @@ def test_no_changed_inclusion_proof_leads_to_the_root(data: st.DataObject) -> No
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_no_changed_consistency_proof_holds(data: st.DataObject) -> None:
     new = data.draw(st.integers(2, 600))
     old = data.draw(st.integers(1, new - 1))

@@ -15,6 +15,10 @@ def test_a_denial_says_what_and_why_the_strictest_first(gate: Gate, asking: Aski
             "connect `a.example:443`: denied; rule `net-no-egress`: This release opens no network to programs; "
             "rule `net-profile`: The profile has no network"
         ),
+        (
+            "connect `a.example:443 (for the owner alice)`: denied; rule `net-no-egress`: This release opens no network to programs; "
+            "rule `net-profile`: The profile has no network"
+        ),
         "execute `default`: held for approval; rule `code-native`: A program of an agent or service that calls native code needs a review",
     )
 

@@ -97,7 +97,7 @@ def test_every_class_of_end_is_told_to_an_unprivileged_user(
         (OutcomeClass.FAILED, ("memory",)),
         (OutcomeClass.FAILED, ("processes",)),
     ]
-    assert any("kernel audit" in sentence for sentence in outcomes[0].unobserved) == (os.geteuid() == 0)
+    assert any("kernel audit" in sentence for sentence in outcomes[0].unobserved)
 
 
 ENDINGS = {

@@ -146,7 +146,7 @@ def _wrong_fields(fields: Sequence[str], stdout: str, values: Values) -> list[st
     wrong = []
     for line in fields:
         name, _, pattern = (part.strip() for part in line.partition(":"))
-        if name != "..." and not _matches([pattern], found := _field(value, name), values):
+        if name != "..." and not _matches([pattern], f"{(found := _field(value, name))}\n", values):
             wrong.append(f"field {name} is {found} instead of {pattern}")
     return wrong
 
@@ -219,7 +219,7 @@ def _renewed_field(line: str, stdout: str, values: Values) -> str:
     if name == "...":
         return line
     found = _field(json.loads(stdout), name)
-    return line if pattern and _matches([pattern], found, values) else f"{name}: {_general(found, values)}"
+    return line if pattern and _matches([pattern], f"{found}\n", values) else f"{name}: {_general(found, values)}"
 
 
 def _renewed_lines(expected: Sequence[str], text: str, values: Values) -> list[str]:
