@@ -8,16 +8,31 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from ..errors import CustodyError, Exit, UsageError
+from ..errors import ConflictError, CustodyError, Exit, UsageError
 from ..ledger import Entry, events
-from ..policies.types import ApprovalEvent, ApprovalEventKind, Denied, Principal
+from ..policies import approval_state
+from ..policies.types import ApprovalEvent, ApprovalEventKind, ApprovalStage, Denied, Principal
 from . import entries
 from .access import subject_of
 from .house import House, new_id
-from .record import Batch, clean
+from .ownership import Ownership
+from .record import MACHINERY, Batch, clean, record
 
-__all__ = ["Held", "approval_events", "approve", "held_run", "held_runs"]
+__all__ = [
+    "STALE_APPROVAL",
+    "Held",
+    "approval_events",
+    "approve",
+    "held_for",
+    "held_for_all",
+    "held_run",
+    "held_runs",
+    "refuse",
+    "stale_approvals",
+]
 
+STALE_APPROVAL = "approval-binding"
+"""Stands among deciding rules for the one that approvals themselves keep: once, in time, and for exactly what was shown."""
 
 _E = TypeVar("_E", bound=events.Event)
 
@@ -112,51 +127,194 @@ def held_run(house: House, run: str) -> Held:
     )
 
 
+def held_for(house: House, run: str, caller: Principal) -> Held | None:
+    """What an approver is shown, on record before it is given; None for whoever may not read the run, who gets the same answer as ever.
+
+    Raises:
+        UsageError: there is no such run, or it does not wait for anybody; the attempt is on record.
+    """
+    held = _waiting(house, run, caller, "approve")
+    now = house.clock()
+    subject = subject_of(run, list(house.ledger.entries(run=run)))
+    decision = house.gate.act(caller, "readRun", now=now, decision=new_id("dec", now), subject=subject)
+    if isinstance(decision, Denied):
+        return None
+    batch = Batch(house, caller.id)
+    batch.add(entries.decided(batch, decision.basis, stage="readRun", result="allowed", subject=run))
+    batch.add(
+        events.LedgerRead(
+            what=f"held run {run}"[:120], decision=decision.basis.decision, first=None, last=None, entries=1
+        )
+    )
+    batch.write()
+    return held
+
+
+def held_for_all(house: House, caller: Principal) -> list[Held]:
+    """The held runs that this principal may read, oldest first; the reading is on record."""
+    now = house.clock()
+    found = []
+    for held in held_runs(house):
+        subject = subject_of(held.run, list(house.ledger.entries(run=held.run)))
+        decision = house.gate.act(caller, "readRun", now=now, decision=new_id("dec", now), subject=subject)
+        if not isinstance(decision, Denied):
+            found.append(held)
+    read = events.LedgerRead(what="held runs", decision="", first=None, last=None, entries=len(found))
+    record(house, read, actor=caller.id)
+    return found
+
+
 def approve(house: House, run: str, approver: Principal, *, comment: str) -> int:
     """Record that this person agrees to exactly what the run's binding covers; the entry's index.
 
     Raises:
-        UsageError: the run does not wait for an approval.
+        UsageError: the run does not wait for an approval, or what waits is not what would be decided now; the attempt is on record.
         CustodyError: Cedar does not let this person approve it (exit 3); the attempt is on record.
     """
-    held = held_run(house, run)
+    answer = _answer(house, run, approver, "approve")
+    _require_current(house, answer)
     now = house.clock()
-    # one answer is one role: the first asked-for one that this person has; if there is none, Cedar says no
-    role = next((role for role in held.held.roles if role in approver.roles), held.held.roles[0])
-    subject = subject_of(run, list(house.ledger.entries(run=run)))
-    decision = house.gate.act(approver, "approve", now=now, decision=new_id("dec", now), subject=subject, role=role)
-    batch = Batch(house, approver.id, run)
-    if isinstance(decision, Denied):
-        batch.add(
-            entries.decided(
-                batch, decision.basis, stage="approve", result="denied", reasons=decision.reasons, subject=run
-            )
-        )
-        reason = "; ".join(r.text for r in decision.reasons)
-        batch.add(
-            events.AccessDenied(
-                action="approve", source=approver.id, rules=decision.basis.rules, reason=reason[:300], count=1
-            )
-        )
-        batch.write()
-        raise CustodyError(
-            f"`{approver.id}` may not approve run `{run}`: {reason}",
-            hint=f"ask another person with the role {' or '.join(held.held.roles)}",
-            exit_code=Exit.DENIED,
-        )
-    batch.add(entries.decided(batch, decision.basis, stage="approve", result="allowed", subject=run))
+    batch = answer.batch
     batch.add(
         events.ApprovalGranted(
-            role=role,
+            role=answer.role,
             approver=approver.id,
             authentication=approver.authentication,
-            binding=held.held.binding,
-            decision=decision.basis.decision,
+            binding=answer.held.held.binding,
+            decision=answer.decision,
             comment=clean(house.redactor, comment, 300),
             expires=entries.timestamp(now + timedelta(hours=house.settings.approvals.valid_hours)),
         )
     )
     return batch.write()[-1].index
+
+
+def refuse(house: House, run: str, person: Principal, *, comment: str) -> int:
+    """Record that this person says no, which ends the run; the index of its end.
+
+    Raises:
+        UsageError: the run does not wait for anybody, or another process is working on it.
+        CustodyError: Cedar does not let this person refuse it (exit 3); the attempt is on record.
+    """
+    answer = _answer(house, run, person, "refuse")
+    ownership = Ownership.take(house.places.owners, run)
+    if ownership is None:
+        raise UsageError(
+            f"run `{run}` is being worked on by another process",
+            hint="wait for it; `custody runs show` says where it is",
+        )
+    said = clean(house.redactor, comment, 300)
+    answer.batch.add(
+        events.ApprovalRefused(
+            role=answer.role,
+            approver=person.id,
+            authentication=person.authentication,
+            binding=answer.held.held.binding,
+            decision=answer.decision,
+            comment=said,
+        )
+    )
+    explanation = f"refused by {person.id}{': ' if said else ''}{said}"
+    ended = events.RunFinished(end="refused", started=False, outcome=None, explanation=explanation[:600], rules=())
+    answer.batch.add(ended, id=f"{run}/finished")
+    try:
+        return answer.batch.write()[-1].index
+    except ConflictError as error:
+        raise UsageError(f"run `{run}` got its end in the meantime", hint="`custody runs show` says which") from error
+    finally:
+        ownership.release()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An answer that this person may give; nothing of it is written yet."""
+
+    held: Held
+    role: str
+    decision: str
+    batch: Batch
+
+
+def _answer(house: House, run: str, person: Principal, action: str) -> _Answer:
+    """Let Cedar decide whether this person may answer; a no is on record."""
+    held = _waiting(house, run, person, action)
+    now = house.clock()
+    # one answer is one role: the first asked-for one that this person has; if there is none, Cedar says no
+    role = next((role for role in held.held.roles if role in person.roles), held.held.roles[0])
+    subject = subject_of(run, list(house.ledger.entries(run=run)))
+    decision = house.gate.act(person, action, now=now, decision=new_id("dec", now), subject=subject, role=role)
+    batch = Batch(house, person.id, run)
+    if not isinstance(decision, Denied):
+        batch.add(entries.decided(batch, decision.basis, stage=action, result="allowed", subject=run))
+        return _Answer(held, role, decision.basis.decision, batch)
+    batch.add(
+        entries.decided(batch, decision.basis, stage=action, result="denied", reasons=decision.reasons, subject=run)
+    )
+    reason = "; ".join(r.text for r in decision.reasons)
+    batch.add(
+        events.AccessDenied(action=action, source=person.id, rules=decision.basis.rules, reason=reason[:300], count=1)
+    )
+    batch.write()
+    raise CustodyError(
+        f"`{person.id}` may not {action} run `{run}`: {reason}",
+        hint=f"ask another person with the role {' or '.join(held.held.roles)}",
+        exit_code=Exit.DENIED,
+    )
+
+
+def _require_current(house: House, answer: _Answer) -> None:
+    """Refuse an approval that could not count: of what was held under other policies, too late, or given before."""
+    held = answer.held
+    known = house.ledger.entries(run=held.run)
+    stage = approval_state(approval_events(known), binding=held.held.binding, now=house.clock()).stage
+    if held.decision.policy_sha256 != house.policies.digest:
+        reason = "the policies were changed since it was held, and it has not been judged by them"
+        hint = f"the requester runs `custody runs continue {held.run}`, and what is held then can be approved"
+    elif stage is ApprovalStage.EXPIRED:
+        reason, hint = f"nobody answered before {held.held.expires}", "the requester submits it again"
+    elif stage is ApprovalStage.APPROVED:
+        reason = "it is approved already, and an approval counts once"
+        hint = f"the requester runs `custody runs continue {held.run}`"
+    else:
+        return
+    batch = answer.batch
+    batch.add(
+        events.AccessDenied(action="approve", source=batch.actor, rules=(STALE_APPROVAL,), reason=reason[:300], count=1)
+    )
+    batch.write()
+    raise UsageError(f"run `{held.run}` cannot be approved: {reason}", hint=hint)
+
+
+def _waiting(house: House, run: str, person: Principal, action: str) -> Held:
+    """A held run; an answer to one that waits for nobody is on record, if there is such a run at all."""
+    try:
+        return held_run(house, run)
+    except UsageError as error:
+        if next(house.ledger.entries(run=run), None) is not None:
+            event = events.AccessDenied(
+                action=action, source=person.id, rules=(STALE_APPROVAL,), reason=error.message[:300], count=1
+            )
+            record(house, event, actor=person.id, run=run)
+        raise
+
+
+def stale_approvals(house: House, run: str, binding: str) -> tuple[int, ...]:
+    """Approvals of a run that are bound to something else than what would be granted now; each is put on record once."""
+    found = []
+    for entry in house.ledger.entries(run=run, kinds=("approval:granted",)):
+        if not isinstance(entry.event, events.ApprovalGranted) or entry.event.binding == binding:
+            continue
+        found.append(entry.index)
+        event_id = f"{run}/stale/{entry.index}/{binding[:16]}"
+        if house.ledger.entry(event_id) is None:
+            reason = (
+                f"the approval in entry {entry.index} was given before the policies, the limits or the lock changed"
+            )
+            event = events.AccessDenied(
+                action="execute", source=entry.event.approver, rules=(STALE_APPROVAL,), reason=reason, count=1
+            )
+            record(house, event, actor=MACHINERY, run=run, id=event_id)
+    return tuple(found)
 
 
 def _last(known: Sequence[Entry], kind: type[_E], *, stage: str = "") -> _E | None:

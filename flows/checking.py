@@ -14,6 +14,7 @@ from .history import history_of
 from .house import House, new_id
 from .intake import validate
 from .pipeline import audit_lock, facts_of
+from .policy import edits_of
 from .record import Batch
 
 __all__ = ["Checked", "check"]
@@ -28,6 +29,8 @@ class Checked:
     reasons: tuple[Reason, ...]
     roles: tuple[str, ...]
     remedies: tuple[str, ...]
+    notes: tuple[str, ...]
+    """Things that the caller should hear though they decided nothing."""
     real_audit: bool
     entry: int
     exit_code: Exit
@@ -98,6 +101,7 @@ def _checked(house: House, request: RunRequest, decision: Decision | Permitted, 
         reasons=reasons,
         roles=roles,
         remedies=tuple(_remedies(decision, findings)),
+        notes=tuple(str(edits) for edits in (edits_of(house),) if edits),
         real_audit=findings is None or findings.real,
         entry=batch.write()[-1].index,
         exit_code=code,

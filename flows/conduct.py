@@ -19,6 +19,7 @@ from . import ending, machine, pipeline
 from .access import authorise, subject_of
 from .house import House
 from .intake import receive
+from .interrupts import Interrupts
 from .ownership import Ownership
 from .passage import Conductor, Passage, Result, RunState, reload, state_of
 from .pins import keep_pin
@@ -146,14 +147,16 @@ def conduct(
 ) -> Result:
     """Take a passage through the steps; whatever happens before the start becomes an end, not a lost run."""
     try:
-        for step in pipeline.STEPS:
-            if passage.result:
-                break
-            progress(step.__name__)
-            if step is pipeline.execute:
-                pipeline.execute(house, passage, cancel)
-            else:
-                step(house, passage)
+        with Interrupts(cancel) as interrupts:
+            for step in pipeline.STEPS:
+                if passage.result:
+                    break
+                progress(step.__name__)
+                if step is pipeline.execute:
+                    with interrupts.shielded() as flag:
+                        pipeline.execute(house, passage, flag)
+                else:
+                    step(house, passage)
     except KeyboardInterrupt:
         cancelled(house, passage)
     except LedgerError:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..errors import ConflictError
 from ..ledger import events
 from ..policies.types import Denied, NeedsApproval, Reason
-from ..sandbox.types import Outcome
+from ..sandbox.types import Outcome, OutcomeClass
 from . import entries
 from .house import House
 from .passage import Passage, Result
@@ -107,6 +107,10 @@ def finish(house: House, passage: Passage, outcome: Outcome) -> None:
             )
         )
     rules = passage.decision.basis.rules if passage.decision else ()
+    if outcome.outcome is OutcomeClass.CANCELLED:
+        batch.add(
+            events.RunCancelled(by=passage.request.principal.id, reason="the process that ran it was asked to stop")
+        )
     batch.add(
         entries.finished(
             batch,

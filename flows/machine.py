@@ -19,6 +19,7 @@ from .house import House
 from .ownership import orphaned
 from .passage import Passage, RunState, state_of
 from .pipeline import sandbox_of
+from .policy import edits_of
 from .record import MACHINERY, record
 
 __all__ = ["Check", "doctor", "expire", "recover"]
@@ -126,6 +127,7 @@ def _home_checks(house: House) -> list[Check]:
             severity=Exit.HIGH,
         ),
         Check(name="policy set in force", state="ok", cause=f"{house.gate.rules} rules, {house.policies.digest[:12]}"),
+        _edits_check(house),
         Check(name="interpreter", state="ok", cause=sys.version.split()[0]),
     ]
     pins = house.settings.ledger.pin_directory
@@ -142,6 +144,14 @@ def _home_checks(house: House) -> list[Check]:
     else:
         checks.append(Check(name="outside pins", state="ok", cause=str(pins)))
     return checks
+
+
+def _edits_check(house: House) -> Check:
+    edits = edits_of(house)
+    if not edits:
+        return Check(name="policy folder", state="ok", cause="it holds what is in force")
+    cure = f"custody policy apply {house.places.policies}, or put the files back"
+    return Check(name="policy folder", state="warning", cause=str(edits), cure=cure, severity=Exit.LOW)
 
 
 def _advisory_check(house: House) -> Check:

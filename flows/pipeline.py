@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,11 +24,11 @@ from ..dependencies.types import Findings, Lock, PinFinding, PinState, Severity
 from ..errors import ConflictError, DependencyError, SandboxError
 from ..ledger import events
 from ..policies import approval_state
-from ..policies.types import Allowed, Denied, DependencyFacts, Grant, NeedsApproval, PackageFacts
+from ..policies.types import Allowed, Denied, DependencyFacts, Grant, NeedsApproval, PackageFacts, Reason
 from ..sandbox import Sandbox
 from ..sandbox.types import JailSettings, Job, LayerState, Outcome, OutcomeClass, Output, Usage
 from . import ending, entries
-from .approvals import approval_events
+from .approvals import STALE_APPROVAL, approval_events, stale_approvals
 from .history import history_of
 from .house import House, new_id
 from .ownership import boot_id, process_started
@@ -156,13 +157,22 @@ def _with_approvals(house: House, passage: Passage, held: NeedsApproval) -> Allo
         approval_events(house.ledger.entries(run=passage.run)), binding=passage.binding, now=house.clock()
     )
     if not state.approvals:
-        return held
+        return _held_again(held) if stale_approvals(house, passage.run, passage.binding) else held
     passage.approvals = state.approvals
     decision = _decide(house, passage)
     if isinstance(decision, Allowed) and decision.basis.binding != passage.binding:
         passage.approvals = ()
         return held
     return decision
+
+
+def _held_again(held: NeedsApproval) -> NeedsApproval:
+    """Held though somebody had approved it: said to whoever reads the decision."""
+    said = Reason(
+        STALE_APPROVAL,
+        "An approval was given for something else than what would be granted now, and counts for nothing",
+    )
+    return replace(held, reasons=(*held.reasons, said))
 
 
 def _decide(house: House, passage: Passage) -> Allowed | NeedsApproval | Denied:

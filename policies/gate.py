@@ -135,7 +135,12 @@ class Gate:
         if profile is None or wrong:
             return self._undecidable("submit", request, decision, wrong)
         asked = Slice(request.principal, now, history, self._lists, request.ticket)
-        asked.ask("submit", asked.profile(profile), profile.name, context_of_submit(request, code, len(packages), history.spent))
+        asked.ask(
+            "submit",
+            asked.profile(profile),
+            profile.name,
+            context_of_submit(request, code, len(packages), history.spent),
+        )
         for name, version in packages:
             asked.requirement(name, version, profile)
         return self._permit(asked.bundle(), decision)

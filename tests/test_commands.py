@@ -194,7 +194,7 @@ def test_a_command_has_help_and_json(name: str, tmp_path: Path) -> None:
     assert "--json" in options
     ran = Stage(tmp_path / "stage", tmp_path / "bytecode").prepare().call(*name.split(), "--help")
     assert (ran.exit_code, ran.stderr) == (0, "")
-    assert ran.stdout.lower().startswith("usage: custody " + name)
+    assert f"custody {name} " in ran.stdout.splitlines()[0]
     described = [line for line in ran.stdout.splitlines() if line.startswith("  ") and line.strip()]
     assert described[0].strip().endswith((".", "!", ":")) or len(described) > 1
 

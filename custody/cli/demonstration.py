@@ -1,6 +1,7 @@
 """What the demo prints: progress to standard error, and at the end what happened and what can be checked."""
 
 import shlex
+import shutil
 import sys
 
 from ..flows.demo import Demonstration, outcome_text
@@ -38,7 +39,9 @@ class Progress:
 def print_demo(done: Demonstration, *, json: bool) -> None:
     """The table, the report, and the command that verifies, with what that proves."""
     pin = done.pins / "latest.note"
-    command = f"CUSTODY_HOME={shlex.quote(str(done.home))} custody verify --pin {shlex.quote(str(pin))}"
+    # after `make demo` there is no custody on the path: what is printed must work as it stands
+    program = "custody" if shutil.which("custody") else shlex.quote(sys.argv[0])
+    command = f"CUSTODY_HOME={shlex.quote(str(done.home))} {program} verify --pin {shlex.quote(str(pin))}"
     if json:
         runs = [
             {

@@ -1,4 +1,4 @@
-"""Commands about runs: run, check, runs list, runs show, runs continue, approve."""
+"""Commands about runs: run, check, runs list, runs show, runs continue."""
 
 import sys
 from dataclasses import asdict
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import Exit, SandboxError, UsageError
+from .exposure import exposure_lines
 from .output import door, pass_through, print_json, result, say, shown, table, working
 from .request import Asked, make_request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..flows.approvals import Held
     from ..flows.checking import Checked
     from ..flows.passage import Result
     from ..sandbox.types import Artefact
@@ -46,7 +46,6 @@ def register(app: typer.Typer) -> None:
     """Put the commands of this file on the command line."""
     app.command("run", context_settings=PASS_THROUGH)(run)
     app.command("check", context_settings=PASS_THROUGH)(check)
-    app.command("approve")(approve)
     group = typer.Typer(help="Runs: list, show, continue.", no_args_is_help=True, rich_markup_mode=None)
     group.command("list")(list_runs)
     group.command("show")(show_run)
@@ -123,7 +122,7 @@ def check(
 
         with working("checking"):
             checked = check_request(house, make_request(house, caller, asked))
-    _show_checked(checked, json=json)
+    show_checked(checked, json=json)
     return checked.exit_code
 
 
@@ -177,36 +176,6 @@ def show_run(run: Annotated[str, typer.Argument(help="The run.", metavar="RUN")]
         print_json({"run": run, "entries": [entry_json(entry) for entry in found]})
     else:
         table(("entry", "time", "kind", "what"), entry_rows(found))
-    return Exit.DONE
-
-
-def approve(
-    run: Annotated[
-        str | None, typer.Argument(help="The held run; without it all held runs are listed.", metavar="[RUN]")
-    ] = None,
-    comment: Annotated[str, typer.Option("--comment", "-m", help="Why; goes into the ledger.")] = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; for use without a terminal.")] = False,
-    json: Json = False,
-) -> int:
-    """Show exactly what waits for approval, and approve it: by another person than the one who asked."""
-    with door() as (house, caller):
-        from ..flows.approvals import approve as grant
-        from ..flows.approvals import held_run, held_runs
-
-        if run is None:
-            return _list_held(held_runs(house), json=json)
-        held = held_run(house, run)
-        if not json:
-            _show_held(held)
-        if not yes:
-            if not sys.stdin.isatty():
-                raise UsageError("an approval needs a yes", hint="read what is shown above, then give --yes")
-            typer.confirm("approve exactly this?", abort=True, err=True)
-        entry = grant(house, run, caller, comment=comment)
-    if json:
-        print_json({"run": run, "approved": True, "entry": entry, "next": f"custody runs continue {run}"})
-    else:
-        say(f"approved, entry {entry}; the requester continues it with: custody runs continue {run}")
     return Exit.DONE
 
 
@@ -323,7 +292,8 @@ def _result_json(done: "Result") -> dict[str, object]:
     return value
 
 
-def _show_checked(checked: "Checked", *, json: bool) -> None:
+def show_checked(checked: "Checked", *, json: bool, sentences: "Sequence[str]" = ()) -> None:
+    """A dry run: what would be decided, why, what it could do at worst, and what would make it pass."""
     if json:
         print_json(
             {
@@ -333,91 +303,28 @@ def _show_checked(checked: "Checked", *, json: bool) -> None:
                 "roles": list(checked.roles),
                 "exposure": asdict(checked.basis.exposure),
                 "remedies": list(checked.remedies),
+                "notes": list(checked.notes),
                 "real_audit": checked.real_audit,
                 "entry": checked.entry,
                 "exit_code": int(checked.exit_code),
+                **({"sentences": list(sentences)} if sentences else {}),
             }
         )
         return
     result(f"{checked.result.replace('_', ' ')}, by {', '.join(checked.basis.rules) or 'no rule'}")
-    for reason in checked.reasons:
-        result(f"  {reason.rule}: {shown(reason.text)}")
-    exposure = checked.basis.exposure
-    result("at worst it could:")
-    result(f"  reach {', '.join(map(shown, exposure.hosts)) or 'no host'}")
-    result(
-        f"  read {', '.join(map(shown, exposure.readable)) or 'no file of this machine'}, write {', '.join(map(shown, exposure.writable)) or 'none'}"
-    )
-    limits = exposure.limits
-    result(
-        f"  use {limits.wall_seconds} s, {limits.memory_mib} MiB, {limits.processes} processes, {limits.output_kib} KiB of output"
-    )
-    if exposure.packages_with_findings:
-        result(f"  use packages with findings: {', '.join(map(shown, exposure.packages_with_findings))}")
-    if exposure.new:
-        result(f"  new for this principal: {', '.join(map(shown, exposure.new))}")
+    if sentences:
+        for sentence in sentences:
+            result(f"  {shown(sentence)}")
+    else:
+        for reason in checked.reasons:
+            result(f"  {reason.rule}: {shown(reason.text)}")
+    if checked.result != "denied":
+        result("at worst it could:")
+        for line in exposure_lines(checked.basis.exposure, checked.basis.exposure.limits):
+            result(f"  {line}")
     for remedy in checked.remedies:
         result(f"to make it pass: {shown(remedy)}")
+    for note in checked.notes:
+        say(f"warning: {shown(note)}")
     if not checked.real_audit:
         say("warning: the packages were checked against demo data: not a real audit")
-
-
-def _list_held(held: "list[Held]", *, json: bool) -> int:
-    if json:
-        print_json(
-            {
-                "held": [
-                    {
-                        "run": h.run,
-                        "principal": h.submission.principal,
-                        "roles": list(h.held.roles),
-                        "expires": h.held.expires,
-                    }
-                    for h in held
-                ]
-            }
-        )
-    elif not held:
-        say("nothing waits for approval")
-    else:
-        rows = [
-            (h.run, h.submission.principal, h.submission.file_name, " or ".join(h.held.roles), h.held.expires)
-            for h in held
-        ]
-        table(("run", "principal", "program", "needs", "expires"), rows)
-    return Exit.DONE
-
-
-def _show_held(held: "Held") -> None:
-    """Exactly what an approval would be bound to."""
-    submission, decision = held.submission, held.decision
-    for name, value in (
-        ("run", held.run),
-        ("asked for by", f"{submission.principal} ({submission.principal_kind}), earlier runs: {held.earlier_runs}"),
-        ("owner", submission.owner or "none"),
-        ("purpose", submission.purpose or "not said"),
-        ("ticket", submission.ticket or "none"),
-        ("program", f"{submission.file_name}, {submission.code_bytes} bytes, sha256 {submission.code_sha256}"),
-        ("arguments", str(submission.argument_count)),
-        ("input files", ", ".join(f"{f.name} ({f.sha256[:12]})" for f in submission.files) or "none"),
-        ("profile", decision.profile),
-        ("facts", ", ".join(submission.facts.flags) or "none seen"),
-        ("imports", ", ".join(submission.facts.imports) or "none"),
-        ("hosts", ", ".join(f"{h.name}:{h.port}" for h in submission.hosts) or "none"),
-        ("mounts", ", ".join(f"{m.path} ({m.access})" for m in submission.mounts) or "none"),
-        ("packages with findings", ", ".join(decision.exposure.packages_with_findings) or "none"),
-        ("new for the requester", ", ".join(decision.exposure.new) or "nothing"),
-        ("expires", held.held.expires),
-    ):
-        say(f"{name + ':':<24}{shown(value)}")
-    if decision.limits is not None:
-        say(f"{'limits:':<24}{', '.join(f'{name}={value}' for name, value in asdict(decision.limits).items())}")
-    if held.audit is not None:
-        say(
-            f"{'audit:':<24}{'' if held.audit.real else 'not a real audit; '}{held.audit.clean} clean, {held.audit.vulnerable} vulnerable"
-        )
-    for reason in decision.reasons:
-        say(f"{'held by:':<24}{reason.rule}: {shown(reason.text)}")
-    say("code:")
-    for number, line in enumerate(held.code.decode("utf-8", "replace").splitlines(), 1):
-        say(f"{number:>5}  {shown(line)}")

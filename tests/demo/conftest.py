@@ -1,10 +1,10 @@
 """The demo, played once by whoever runs the tests, and once by a user without rights."""
 
-import os
-import pwd
 from collections.abc import Iterator
 
 import pytest
+
+from custody.identity import calling_user
 
 from .telling import Told, play
 from .unprivileged import as_user
@@ -13,7 +13,7 @@ from .unprivileged import as_user
 @pytest.fixture(scope="session")
 def os_user() -> str:
     """Who runs the tests."""
-    return pwd.getpwuid(os.geteuid()).pw_name
+    return calling_user(None).os_user
 
 
 @pytest.fixture(scope="session")

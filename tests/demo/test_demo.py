@@ -1,6 +1,7 @@
 """What the demo leaves: one end for each run, a report, a ledger that verifies, and a table."""
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -61,7 +62,10 @@ def test_the_report_says_that_the_audit_was_none(told: Told) -> None:
     assert not told.demonstration.real_audit
 
 
-def test_the_table_says_what_happened_and_how_to_check_it(told: Told, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_says_what_happened_and_how_to_check_it(
+    told: Told, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["custody", "demo"])
     print_demo(told.demonstration, json=False)
     printed = capsys.readouterr()
     rows = [line.split("\t") for line in printed.out.splitlines() if "\t" in line]

@@ -164,10 +164,10 @@ def _field(value: object, name: str) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    """Output as lines of a scenario: tabs and a missing last line end are made visible."""
+    """Output as lines of a scenario: tabs, spaces at the end of a line and a missing last line end are made visible."""
     if not text:
         return []
-    lines = text.replace("\t", "→").split("\n")
+    lines = [re.sub(" +$", lambda found: "·" * len(found[0]), line) for line in text.replace("\t", "→").split("\n")]
     return [*lines[:-1], f"{lines[-1]}<no newline>"] if lines[-1] else lines[:-1]
 
 

@@ -6,7 +6,6 @@ It must never see the home, the settings or the secrets of whoever runs the test
 import io
 import json
 import os
-import pwd
 import shutil
 import sqlite3
 import subprocess
@@ -18,11 +17,12 @@ from pathlib import Path
 from unittest.mock import patch
 
 from custody.cli import main
+from custody.identity import calling_user
 from custody.settings import load_settings
 
 __all__ = ["DAEMON", "NOBODY", "USER", "Ran", "Stage"]
 
-USER = pwd.getpwuid(os.geteuid()).pw_name
+USER = calling_user(None).os_user
 """Who runs the tests: the caller of every command that does not say otherwise."""
 DAEMON, NOBODY = 1, 65534
 """Other OS users; root speaks for them through SUDO_UID."""
