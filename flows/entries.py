@@ -13,7 +13,7 @@ from ..dependencies.types import AdvisoryData, Environment, Findings, Lock, PinF
 from ..ledger import events
 from ..policies.types import Basis, CodeFacts, Denied, Exposure, Limits, NeedsApproval, Reason, RunRequest
 from ..sandbox.types import Outcome, Output
-from .record import Batch, clean
+from .record import Batch, bounded, clean
 
 __all__ = [
     "audited",
@@ -74,10 +74,10 @@ def code_record(facts: CodeFacts) -> events.CodeRecord:
         language=facts.language,
         parsed=facts.parsed,
         error=facts.error[:_TEXT],
-        imports=_texts(facts.imports, 60, 80),
+        imports=_texts(facts.imports, 40, 60),
         flags=_texts(facts.flags, 30, 40),
-        hosts=_texts(facts.hosts, 30, 120),
-        paths=_texts(facts.paths, 30, 120),
+        hosts=_texts(facts.hosts, 20, 100),
+        paths=_texts(facts.paths, 20, 100),
         secrets=facts.secrets,
     )
 
@@ -113,12 +113,12 @@ def submitted(
         requirements_sha256=lock.sha256 if lock.pins else None,
         requirement_count=len(lock.pins),
         profile=request.profile,
-        hosts=tuple(events.HostRecord(name=clean(redactor, h.name, 253), port=h.port) for h in request.hosts[:50]),
+        hosts=tuple(events.HostRecord(name=clean(redactor, h.name, 253), port=h.port) for h in request.hosts),
         mounts=tuple(
             events.MountRecord(
                 path=clean(redactor, m.path, _TEXT), access=m.access, target=clean(redactor, m.target, 80)
             )
-            for m in request.mounts[:20]
+            for m in request.mounts
         ),
         limits=limits_record(request.limits),
         facts=code_record(facts),
@@ -371,8 +371,8 @@ def _lines(found: Iterable[events.Event]) -> bytes:
 
 
 def _texts(values: Iterable[str], count: int, length: int) -> tuple[str, ...]:
-    """At most `count` texts of at most `length` characters; a cut is shown by its number."""
-    texts = [value.encode("utf-8", "replace").decode()[:length] for value in values]
+    """At most `count` texts of at most `length` bytes; a cut is shown by its number."""
+    texts = [bounded(value, length) for value in values]
     if len(texts) <= count:
         return tuple(texts)
     return (*texts[: count - 1], f"… and {len(texts) - count + 1} more")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from ..errors import CustodyError, PolicyError, UsageError
+from ..errors import CustodyError, UsageError
 from ..ledger import Entry, events
 from ..policies import Gate, PolicySet
 from ..policies.types import Basis, DecidedItem, Denied, Exposure, Principal, RunRequest

@@ -25,7 +25,10 @@ __all__ = ["receive", "resolve_mounts", "validate"]
 LANGUAGES = ("python",)
 _CODE_BYTES = 1024 * 1024
 _FILE_BYTES = 16 * 1024 * 1024
-_FILES = 50
+_FILES = 30
+_HOSTS = 16
+_MOUNTS = 8
+_NAME_BYTES = 120
 _ARGUMENTS = 200
 _ARGUMENT_BYTES = 128 * 1024
 _FILE_NAME = re.compile(r"[^\x00-\x1f\x7f/\\\ud800-\udfff]{1,120}")
@@ -109,6 +112,8 @@ def validate(house: House, request: RunRequest) -> Lock:
     for limit in fields(request.limits):
         if getattr(request.limits, limit.name) < 1:
             raise UsageError(f"limit `{limit.name}` must be at least 1", hint="leave it out to get the profile's own")
+    if len(request.hosts) > _HOSTS or len(request.mounts) > _MOUNTS:
+        raise UsageError("too many hosts or mounts", hint="at most 16 hosts and 8 mounts")
     for host in request.hosts:
         if not _HOST.fullmatch(host.name) or not 1 <= host.port <= 65535:  # noqa: PLR2004 - ports of TCP
             raise UsageError(f"`{_shown(host.name)}:{host.port}` is not a host and port", hint="give it as NAME:PORT")
@@ -121,9 +126,9 @@ def _check_code(request: RunRequest) -> None:
         raise UsageError(
             f"there is no runtime for `{_shown(request.language)}`", hint=f"known are {', '.join(LANGUAGES)}"
         )
-    if not _FILE_NAME.fullmatch(request.file_name) or request.file_name in {".", ".."}:
+    if not _is_name(request.file_name) or request.file_name in {".", ".."}:
         raise UsageError(
-            f"`{_shown(request.file_name)}` is not a file name", hint="use a plain name of at most 120 characters"
+            f"`{_shown(request.file_name)}` is not a file name", hint="use a plain name of at most 120 bytes"
         )
     if len(request.code) > _CODE_BYTES:
         raise UsageError(
@@ -141,16 +146,11 @@ def _check_inputs(request: RunRequest) -> None:
     if any("\0" in a or a.encode("utf-8", "replace").decode() != a for a in request.arguments):
         raise UsageError("an argument is not text", hint="arguments are UTF-8 without NUL")
     if len(request.files) > _FILES or sum(len(f.content) for f in request.files) > _FILE_BYTES:
-        raise UsageError("too many input files", hint="at most 50, of 16 MiB together")
+        raise UsageError("too many input files", hint="at most 30, of 16 MiB together")
     names = [request.file_name]
     for file in request.files:
         path = PurePosixPath(file.name)
-        if (
-            path.is_absolute()
-            or len(path.parts) != 1
-            or not _FILE_NAME.fullmatch(file.name)
-            or file.name in {".", "..", "out"}
-        ):
+        if path.is_absolute() or len(path.parts) != 1 or not _is_name(file.name) or file.name in {".", "..", "out"}:
             raise UsageError(
                 f"`{_shown(file.name)}` is not a name for an input file", hint="use a plain name without folders"
             )
@@ -177,6 +177,11 @@ def resolve_mounts(mounts: Sequence[MountRequest]) -> tuple[MountRequest, ...]:
             ) from error
         resolved.append(MountRequest(str(path), mount.access, mount.target))
     return tuple(resolved)
+
+
+def _is_name(name: str) -> bool:
+    """Whether it is a plain name of at most 120 bytes."""
+    return bool(_FILE_NAME.fullmatch(name)) and len(name.encode("utf-8", "surrogatepass")) <= _NAME_BYTES
 
 
 def _shown(text: str) -> str:

@@ -3,6 +3,7 @@
 It must never swallow a failed append: what could not be recorded did not happen, and the caller stops.
 """
 
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from ..ledger import Acknowledgement, Draft, Payload, PayloadRef, events
 from ..redaction import Redactor
 from .house import House
 
-__all__ = ["MACHINERY", "Batch", "clean", "record"]
+__all__ = ["MACHINERY", "Batch", "bounded", "clean", "record"]
 
 MACHINERY = "custody"
 """Actor of what the machinery does by itself."""
@@ -58,5 +59,23 @@ def record(house: House, event: events.Event, *, actor: str, run: str | None = N
 
 def clean(redactor: Redactor, text: str, limit: int) -> str:
     """Text of a person or program for an entry: redacted, without lone surrogates, bounded; a cut is shown."""
-    text = redactor.redact_text(text.encode("utf-8", "replace").decode("utf-8"))
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return bounded(redactor.redact_text(text.encode("utf-8", "replace").decode("utf-8")), limit)
+
+
+def bounded(text: str, limit: int) -> str:
+    """Text that takes at most `limit` bytes in an entry, escapes of control characters included; a cut is shown."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    if _bytes(text) <= limit:
+        return text
+    kept, room = [], limit - len("…".encode())
+    for character in text:
+        room -= _bytes(character)
+        if room < 0:
+            break
+        kept.append(character)
+    return "".join(kept) + "…"
+
+
+def _bytes(text: str) -> int:
+    """Bytes between the quotes of a JSON string."""
+    return len(json.dumps(text, ensure_ascii=False).encode()) - 2

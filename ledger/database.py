@@ -17,7 +17,7 @@ from sqlalchemy.pool import QueuePool
 from ..errors import ConfigurationError, LedgerError
 from .tables import REVISION
 
-__all__ = ["Row", "in_plain_words", "make_engine", "reading", "require_file", "require_schema", "rows"]
+__all__ = ["Row", "all_rows", "in_plain_words", "make_engine", "reading", "require_file", "require_schema", "rows"]
 
 Row = tuple[object, ...]
 
@@ -65,6 +65,18 @@ def rows(connection: Connection, statement: str, parameters: Row = ()) -> Iterat
     finally:
         with suppress(sqlite3.ProgrammingError):  # an error elsewhere may have closed the database before this was done
             cursor.close()
+
+
+def all_rows(connection: Connection, statement: str, parameters: Row = ()) -> list[Row]:
+    """The same at once, for statements that bound their own number of rows."""
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(statement, parameters)
+        found: list[Row] = cursor.fetchall()
+    finally:
+        with suppress(sqlite3.ProgrammingError):
+            cursor.close()
+    return found
 
 
 def require_schema(connection: Connection, database: Path) -> None:

@@ -3,6 +3,8 @@
 Constant memory: one tile of hashes a level. It must never take a hash from the database, save where a pinned root vouches for it.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection
 
 from .database import rows
@@ -42,10 +44,10 @@ class GrowingTree:
             level += 1
         return tree
 
-    def push(self, hashed: bytes) -> None:
-        """Add one leaf hash."""
-        self.size += 1
-        self._push(0, hashed)
+    def extend(self, hashes: Sequence[bytes]) -> None:
+        """Add leaf hashes, one after the other."""
+        self.size += len(hashes)
+        self._extend(0, hashes)
 
     def roots(self) -> list[bytes]:
         """The frontier, largest subtree first."""
@@ -66,18 +68,28 @@ class GrowingTree:
         if list(rows(self._connection, "SELECT count(*) FROM tile")) != [(sum(self._full),)]:
             self._findings.add("tile-changed", "tiles are stored that the entries do not fill")
 
-    def _push(self, level: int, hashed: bytes) -> None:
+    def _extend(self, level: int, hashes: Sequence[bytes]) -> None:
         if level == len(self._levels):
             self._levels.append((Frontier(), []))
             self._full.append(0)
-        frontier, hashes = self._levels[level]
-        frontier.push(hashed)
-        hashes.append(hashed)
-        if frontier.size == TILE_WIDTH:
-            self._compare(level, self._full[level], hashes, frontier.roots[0])
-            self._full[level] += 1
-            self._levels[level] = (Frontier(), [])
-            self._push(level + 1, frontier.roots[0])
+        done = 0
+        while done < len(hashes):
+            frontier, tile = self._levels[level]
+            part = hashes[done : done + TILE_WIDTH - len(tile)]
+            done += len(part)
+            tile.extend(part)
+            if len(part) == TILE_WIDTH:  # a whole one at once: nobody asks for the roots in between
+                self._finish_tile(level, tile, fold(tile))
+                continue
+            frontier.extend(part)
+            if len(tile) == TILE_WIDTH:
+                self._finish_tile(level, tile, frontier.roots[0])
+
+    def _finish_tile(self, level: int, tile: list[bytes], root: bytes) -> None:
+        self._compare(level, self._full[level], tile, root)
+        self._full[level] += 1
+        self._levels[level] = (Frontier(), [])
+        self._extend(level + 1, (root,))
 
     def _compare(self, level: int, index: int, hashes: list[bytes], root: bytes) -> None:
         stored = next(

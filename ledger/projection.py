@@ -10,7 +10,7 @@ from .codec import Parsed
 from .events import Event, PolicyDecided, RunFinished
 from .types import Draft
 
-__all__ = ["IndexRow", "microseconds", "outcome_of", "project", "project_draft"]
+__all__ = ["IndexRow", "microseconds", "outcome_of", "project", "project_draft", "tells_outcome"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -44,6 +44,11 @@ def project_draft(index: int, draft: Draft, sequence: int | None) -> IndexRow:
         microseconds(draft.time),
         sequence,
     )
+
+
+def tells_outcome(kind_of_event: type[Event]) -> bool:
+    """Whether the outcome depends on more than the kind."""
+    return issubclass(kind_of_event, RunFinished | PolicyDecided)
 
 
 def outcome_of(event: Event | None) -> str:

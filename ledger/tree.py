@@ -42,10 +42,10 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 def fold(hashes: Sequence[bytes]) -> bytes:
     """Root of a perfect subtree over hashes whose number is a power of two."""
-    row = list(hashes)
-    while len(row) > 1:
-        row = [_sha256(b"\x01" + row[i] + row[i + 1]).digest() for i in range(0, len(row), 2)]
-    return row[0]
+    row, pair = b"".join(hashes), 2 * HASH_BYTES
+    while len(row) > HASH_BYTES:
+        row = b"".join([_sha256(b"\x01" + row[i : i + pair]).digest() for i in range(0, len(row), pair)])
+    return row
 
 
 class Frontier:
@@ -70,12 +70,19 @@ class Frontier:
 
     def push(self, hashed: bytes) -> None:
         """Add one leaf hash."""
-        self.size = left = self.size + 1
-        roots = self.roots
-        while not left & 1:
-            hashed = _sha256(b"\x01" + roots.pop() + hashed).digest()
-            left >>= 1
-        roots.append(hashed)
+        self.extend((hashed,))
+
+    def extend(self, hashes: Sequence[bytes]) -> None:
+        """Add leaf hashes, one after the other."""
+        size, roots, sha256 = self.size, self.roots, _sha256
+        for hashed in hashes:
+            size = left = size + 1
+            joined = hashed
+            while not left & 1:
+                joined = sha256(b"\x01" + roots.pop() + joined).digest()
+                left >>= 1
+            roots.append(joined)
+        self.size = size
 
     def root(self) -> bytes:
         """Root of the tree so far."""

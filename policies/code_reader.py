@@ -15,6 +15,7 @@ import os
 import re
 import resource
 import sys
+import unicodedata  # noqa: F401 - the parser imports it for names beyond ASCII, when no file can be opened any more
 import warnings
 from collections import Counter
 from collections.abc import Iterator

@@ -15,8 +15,7 @@ from .types import Job
 __all__ = ["SECCOMP", "build_payload", "build_spec"]
 
 SECCOMP = Path(__file__).parent / "seccomp"
-_FIRST = Path(__file__).parent / "inside" / "first.py"
-_FIRST_INSIDE = "/first.py"
+_FIRST_INSIDE = "/first.pyc"
 _MIB = 1024 * 1024
 _BACKSTOP_SECONDS = 10
 _OWN_PROCESSES = 4
@@ -61,10 +60,16 @@ def build_spec(job: Job, grant: Grant, runtime: Runtime, nsjail: Path, *, root: 
             processes=limits.processes + (_OWN_PROCESSES if grouped else 1),
         ),
         wall_seconds=limits.wall_seconds + _BACKSTOP_SECONDS,
-        seccomp=(SECCOMP / f"{grant.seccomp}.kafel").read_text(encoding="utf-8"),
+        seccomp=_filter(grant.seccomp),
         staged=root,
         staging=_staging(nsjail),
     )
+
+
+def _filter(name: str) -> str:
+    """The rules alone: comments and layout would only be read by nsjail at every start."""
+    lines = (SECCOMP / f"{name}.kafel").read_text(encoding="utf-8").splitlines()
+    return "\n".join(line.strip() for line in lines if line.strip() and not line.strip().startswith("//"))
 
 
 def build_payload(job: Job, runtime: Runtime, limits: Limits) -> bytes:
@@ -117,7 +122,7 @@ def _mounts(job: Job, grant: Grant, runtime: Runtime) -> tuple[MountPoint, ...]:
     size, inodes = grant.limits.disk_mib * _MIB, grant.limits.files
     mounts: list[MountPoint] = [
         *runtime_mounts(runtime),
-        Content(_FIRST_INSIDE, _FIRST.read_bytes()),
+        Content(_FIRST_INSIDE, runtime.first),
         Content("/etc/passwd", b"root:x:0:0::/:/nonexistent\nagent:x:1000:1000::/tmp:/nonexistent\n"),
         Content("/etc/group", b"root:x:0:\nagent:x:1000:\n"),
         Content("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n"),

@@ -5,6 +5,7 @@ The rendering holds nothing that differs between two runs of the same kind (outs
 line): equal jails have equal digests.
 """
 
+import functools
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,7 @@ __all__ = [
 NAMESPACES = ("net", "user", "ns", "pid", "ipc", "uts", "cgroup")
 """In nsjail's words; `ns` is the mount namespace."""
 
-_PRINTABLE = range(0x20, 0x7F)
+_SHOWN = tuple(chr(b) if 0x20 <= b < 0x7F and b not in b'"\\' else f"\\{b:03o}" for b in range(256))  # noqa: PLR2004 - the range of printable ASCII
 _MIB = 1024 * 1024
 
 
@@ -114,10 +115,11 @@ class JailSpec:
     staging: Path = field(default=Path("/tmp"))  # noqa: S108 - an empty file system of the run's own is mounted over it
 
 
+@functools.lru_cache(maxsize=512)
 def quote(text: str | bytes) -> str:
     """The one escaping rule: a text-format string literal of exactly these bytes."""
     raw = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-    return '"' + "".join(chr(b) if b in _PRINTABLE and b not in b'"\\' else f"\\{b:03o}" for b in raw) + '"'
+    return '"' + "".join(map(_SHOWN.__getitem__, raw)) + '"'
 
 
 def render(spec: JailSpec) -> str:

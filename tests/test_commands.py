@@ -1,6 +1,7 @@
 """The command tree: each command records what it does or is listed as silent, and none starts more than it needs."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,8 @@ from .scenarios.stage import USER, Ran, Stage
 SILENT = {
     "advisories status": "it looks at files beside the ledger and decides nothing",
     "doctor": "it looks at the machine and decides nothing; what it finds missing is recorded by the run that is refused for it",
+    "policy lint": "it looks at a folder that is not in force and decides nothing",
+    "policy test": "it plays the tests of a folder that is not in force and decides nothing real",
     "demo": "it records in a home of its own, never in the caller's; tests/demo plays it",
 }
 """Commands that leave no entry, and why."""
@@ -30,7 +33,13 @@ RECORDS = {
     "runs list": "ledger:read",
     "runs show": "ledger:read",
     "approve": "approval:granted",
+    "refuse": "approval:refused",
     "runs continue": "run:finished",
+    "policy apply": "policy:changed",
+    "policy why": "ledger:read",
+    "principals list": "policy:decided",
+    "principals add": "principal:added",
+    "principals disable": "principal:disabled",
     "advisories import": "advisories:imported",
     "audit": "dependencies:audited",
     "verify": "ledger:verified",
@@ -46,7 +55,9 @@ RECORDS = {
 KEEPER = f"""\
 [humans.keeper]
 os_user = "{USER}"
-roles = ["developer", "auditor", "operator"]
+roles = ["developer", "auditor", "operator", "policy-admin"]
+
+[humans.helper]
 """
 AGENT = f"""\
 [humans.keeper]
@@ -131,6 +142,8 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Walked]:
     held = str(walk("run", "hiding.py", caller=AGENT).value()["run"])
     walk("approve", held, "--yes", caller=REVIEWER)
     walk("runs continue", held, caller=AGENT)
+    again = str(walk("run", "hiding.py", caller=AGENT).value()["run"])
+    walk("refuse", again, caller=REVIEWER)
     walk("run", "hello.py")
     walk("check", "hello.py")
     walk("runs list")
@@ -143,6 +156,15 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Walked]:
     review = str(walk("review run", "--offline").value()["review"])
     walk("review list")
     walk("review show", review)
+    walk("principals list")
+    walk("principals add", "newcomer")
+    walk("principals disable", "helper")
+    walk("policy lint")
+    walk("policy test")
+    walk("policy why", held)
+    shutil.copytree(stage.home / "policies", stage.work / "rules")
+    (stage.work / "rules" / "own.cedar").write_text("// rules of our own\n")
+    walk("policy apply", "rules")
     walk("doctor")
     walk("deploy")
     return found

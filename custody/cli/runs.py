@@ -318,10 +318,9 @@ def show_checked(checked: "Checked", *, json: bool, sentences: "Sequence[str]" =
     else:
         for reason in checked.reasons:
             result(f"  {reason.rule}: {shown(reason.text)}")
-    if checked.result != "denied":
-        result("at worst it could:")
-        for line in exposure_lines(checked.basis.exposure, checked.basis.exposure.limits):
-            result(f"  {line}")
+    result("at worst it could:")
+    for line in exposure_lines(checked.basis.exposure, checked.basis.exposure.limits):
+        result(f"  {line}")
     for remedy in checked.remedies:
         result(f"to make it pass: {shown(remedy)}")
     for note in checked.notes:

@@ -1,6 +1,6 @@
 """The first process in every jail: trusted, it forks the program, reaps, relays the end, and outlives everything.
 
-Started as `python -I -S first.py CONTROL RELAY EVENTS` (descriptors). From CONTROL come the program and its input files, by
+Started as `python -I -S first.pyc CONTROL RELAY EVENTS` (descriptors), compiled beforehand by the same interpreter. From CONTROL come the program and its input files, by
 content; its end of file means that the runner is gone or wants the end. RELAY carries words to the runner and is closed
 before a byte of the program runs. EVENTS goes to the program's process: what the audit hook writes there is controlled by
 the program. Standard library only, few imports: this is on the way of every start.
@@ -10,12 +10,13 @@ It must never run a line of the program in its own process, and never be traceab
 
 # ruff: noqa: PTH102, PTH103, PTH109, PTH118, PTH120 - pathlib costs more than the rest of this start
 import _ctypes
+import _signal as signal  # the module `signal` imports enum, which costs as much as the start of the interpreter
 import errno
+import gc
 import marshal
 import os
 import resource
 import select
-import signal
 import site
 import sys
 
@@ -273,6 +274,7 @@ def start() -> None:
     wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    gc.freeze()  # what is there by now is never looked at again: pages that nobody touches are not copied
     program = os.fork()
     if program:
         os.close(events)

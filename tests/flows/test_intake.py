@@ -87,3 +87,21 @@ def test_mounts_are_judged_by_their_real_path(tmp_path_factory: pytest.TempPathF
     (folder / "link").symlink_to(folder / "real")
     (found,) = resolve_mounts([MountRequest(str(folder / "link"), Access.READ, "data")])
     assert found.path == str(folder / "real")
+
+
+def test_the_largest_request_that_is_taken_fits_into_its_entry(house: House, ask: Ask) -> None:
+    wide = "\U00020000"
+    code = "".join(f"import {wide * 12}{i}\nopen('/{chr(0x20000) * 90}{i}')\n" for i in range(60))
+    request = ask(
+        code,
+        file_name=wide * 29,
+        files=tuple(InputFile(wide * 29 + str(i), b"x") for i in range(30)),
+        hosts=tuple(HostRequest(".".join(["a" * 60] * 4) + str(i), 1) for i in range(16)),
+        mounts=tuple(MountRequest("/" + "\x01" * 3000, Access.READ, "a" * 50 + str(i)) for i in range(8)),
+        purpose="\x01" * 1000,
+        ticket="\x01" * 1000,
+    )
+    passage = receive(house, request, conductor=Conductor.DIRECT)
+    submitted = next(house.ledger.entries(run=passage.run))
+    assert submitted.kind == "run:submitted"
+    assert 16 * 1024 < len(submitted.leaf) <= 32 * 1024

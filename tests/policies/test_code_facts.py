@@ -32,6 +32,11 @@ def test_an_ordinary_program_raises_no_flag(reader: object) -> None:
     assert (seen.sha256, seen.bytes) == (hashlib.sha256(text.encode()).hexdigest(), len(text))
 
 
+def test_names_beyond_ascii_are_read() -> None:
+    seen = read_code("import é\nñ = 名前\n".encode(), language="python", file_name="a.py")
+    assert (seen.parsed, seen.imports) == (True, ("é",))
+
+
 def test_a_program_alone_gets_a_process_alone() -> None:
     assert read_code(b"import ctypes\n", language="python", file_name="a.py").flags == ("native",)
 

@@ -167,7 +167,7 @@ def test_what_could_never_be_allowed_is_not_put_before_a_person(asking: Asking) 
     decision = asking.run(request(CODER, hosts=(HostRequest("a.example", 1),)), code=HIDING)
     assert isinstance(decision, Denied)
     assert decision.basis.rules == ("net-no-egress", "net-profile")
-    assert [item.result for item in decision.basis.items] == ["needs_approval", "denied"]
+    assert [item.result for item in decision.basis.items] == ["needs_approval", "denied", "denied"]
 
 
 def test_a_run_that_packages_stop_and_a_person_would_have_to_approve_is_blocked(asking: Asking) -> None:
