@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -62,9 +62,9 @@ def made(folder: Path) -> tuple[Ledger, LedgerFiles]:
 class Treeless(Frontier):
     """Counts, and hashes nothing."""
 
-    def push(self, hashed: bytes) -> None:  # noqa: ARG002 - because nothing is done with it
-        """One more."""
-        self.size += 1
+    def extend(self, hashes: Sequence[bytes]) -> None:
+        """So many more."""
+        self.size += len(hashes)
 
     def root(self) -> bytes:
         """No root."""
@@ -82,8 +82,9 @@ class TreelessBatch(Batch):
         frontier.size = size
         super().__init__(connection, Head(size, frontier, b""))
 
-    def _insert_tiles(self, level: int, old: int, new: int) -> None:
-        pass
+    def _grow(self) -> list[bytes]:
+        self._frontier.extend(self._hashes)
+        return []
 
 
 class Writers:

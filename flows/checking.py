@@ -10,6 +10,7 @@ from ..errors import Exit
 from ..policies import read_code
 from ..policies.types import Allowed, Basis, Decision, Denied, NeedsApproval, Permitted, Reason, RunRequest
 from . import entries
+from .fixes import fixing_versions
 from .history import history_of
 from .house import House, new_id
 from .intake import validate
@@ -117,7 +118,7 @@ def _remedies(decision: Decision | Permitted, findings: Findings | None) -> list
         remedies.append(f"complete the audit: {findings.coverage_error}")
     for finding in findings.pins if findings else ():
         if finding.state is PinState.VULNERABLE:
-            fixed = sorted({version for advisory in finding.advisories for version in advisory.fixed_in})
+            fixed = fixing_versions(finding)
             upgrade = (
                 f"use {finding.pin.name} {' or '.join(fixed)}"
                 if fixed

@@ -13,6 +13,7 @@ from ..dependencies.types import AdvisoryData, Environment, Findings, Lock, PinF
 from ..ledger import events
 from ..policies.types import Basis, CodeFacts, Denied, Exposure, Limits, NeedsApproval, Reason, RunRequest
 from ..sandbox.types import Outcome, Output
+from .fixes import fixing_versions
 from .record import Batch, bounded, clean
 
 __all__ = [
@@ -247,7 +248,7 @@ def _finding(finding: PinFinding) -> events.FindingRecord:
         state=finding.state,
         severity=severity.value if severity else "unknown",
         advisories=_texts([a.id for a in finding.advisories], 20, 40),
-        fixed_in=_texts(sorted({v for a in finding.advisories for v in a.fixed_in}), 10, 40),
+        fixed_in=_texts(fixing_versions(finding), 10, 40),
     )
 
 

@@ -9,6 +9,7 @@ For text like this orjson's bytes equal RFC 8785 (JCS) exactly; outside these li
 """
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -24,7 +25,22 @@ from .events import CATALOGUE, Event
 from .tree import leaf_hash
 from .types import Draft, Entry, PayloadRef
 
-__all__ = ["MAX_LEAF_BYTES", "Parsed", "decode_leaf", "encode_draft", "parse_leaf", "payload_refs", "require_names"]
+__all__ = [
+    "CANONICAL",
+    "FIELDS",
+    "MAX_LEAF_BYTES",
+    "MAX_TEXT",
+    "Parsed",
+    "bound_of",
+    "decode_leaf",
+    "encode_draft",
+    "may_refer",
+    "parse_leaf",
+    "payload_refs",
+    "require_names",
+    "require_second",
+    "validator_of",
+]
 
 MAX_LEAF_BYTES = 32 * 1024
 """No kind may ask for more; half of what a C2SP entry bundle could carry."""
@@ -32,11 +48,13 @@ MAX_TEXT = 200
 """Characters of an id, an actor or a run."""
 
 _MAX_INT = (1 << 53) - 1
-_WRITE = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
+CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
+"""How orjson writes a leaf; numbers past 2^53 - 1 it refuses."""
 _ZERO = timedelta(0)
 _SECOND = timedelta(seconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$"
+_TIME_FORM = re.compile(_TIME.strip("^$"))
 
 
 class Parsed(NamedTuple):
@@ -109,13 +127,13 @@ def parse_leaf(index: int, leaf: bytes) -> Parsed:
     """The same without the frame of an entry: what a verification does a million times."""
     try:
         raw = orjson.loads(leaf)
-        canonical = orjson.dumps(raw, option=_WRITE)
+        canonical = orjson.dumps(raw, option=CANONICAL)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
         raise EvidenceError(f"entry {index} is not JSON: {error}", hint=_HINT) from error
     if canonical != leaf:
         raise EvidenceError(f"entry {index} is not written in its one canonical form", hint=_HINT)
     cls: type | None = _class_of(raw)
-    if len(leaf) > (MAX_LEAF_BYTES if cls is None else _bound(cls)):
+    if len(leaf) > (MAX_LEAF_BYTES if cls is None else bound_of(cls)):
         raise EvidenceError(f"entry {index} is longer than its kind allows", hint=_HINT)
     try:
         value = _leaf_validator(cls).validate_python(raw)
@@ -124,7 +142,7 @@ def parse_leaf(index: int, leaf: bytes) -> Parsed:
         raise EvidenceError(f"entry {index}: {_first_problem(error)}", hint=_HINT) from error
     except ValueError as error:
         raise EvidenceError(f"entry {index}: `time` is no time that there is", hint=_HINT) from error
-    actor, body, name, kind, run, sequence, time, version = map(value.__getitem__, _FIELDS)
+    actor, body, name, kind, run, sequence, time, version = map(value.__getitem__, FIELDS)
     if (run is None) != (sequence is None):
         raise EvidenceError(f"entry {index}: run and seq do not stand together", hint=_HINT)
     if not f"{actor}{name}{kind}{run}".isprintable():
@@ -137,11 +155,12 @@ def parse_leaf(index: int, leaf: bytes) -> Parsed:
 def payload_refs(event: Event) -> Iterator[PayloadRef]:
     """Every reference to a payload that the event carries, in the order of its fields."""
     kind_of_event: type = type(event)
-    if _may_refer(kind_of_event):
+    if may_refer(kind_of_event):
         yield from _refs_in(event)
 
 
-_FIELDS = ("actor", "body", "id", "kind", "run", "seq", "time", "v")
+FIELDS = ("actor", "body", "id", "kind", "run", "seq", "time", "v")
+"""Of every leaf, in the order that they are written in."""
 _HINT = "the ledger was changed, or written by other software: keep it as it is and run `custody verify`"
 
 
@@ -153,7 +172,7 @@ def _plain(event: Event, where: str) -> dict[str, object]:
 
 def _dump(value: object, where: str) -> bytes:
     try:
-        return orjson.dumps(value, option=_WRITE)
+        return orjson.dumps(value, option=CANONICAL)
     except orjson.JSONEncodeError as error:
         raise LedgerError(
             f"{where} cannot be written: {error}", hint="give plain text, whole numbers and tuples"
@@ -162,14 +181,15 @@ def _dump(value: object, where: str) -> bytes:
 
 def _decode_body(cls: type, body: object, where: str) -> Event:
     try:
-        event: Event = _validator(cls).validate_python(body)
+        event: Event = validator_of(cls).validate_python(body)
     except ValidationError as error:
         raise LedgerError(f"{where}: {_first_problem(error)}", hint="give what the catalogue asks for") from error
     return event
 
 
 @cache
-def _validator(cls: type) -> SchemaValidator:
+def validator_of(cls: type) -> SchemaValidator:
+    """Strict reader of the body of one kind."""
     return SchemaValidator(_class_schema(cls))
 
 
@@ -204,8 +224,17 @@ def _leaf_validator(cls: type | None) -> SchemaValidator:
     )
 
 
-def _bound(cls: type[Event]) -> int:
+def bound_of(cls: type[Event]) -> int:
+    """Bytes that a leaf of the kind may have."""
     return cls.KIND.max_bytes
+
+
+def require_second(time: str) -> int:
+    """Seconds since 1970 of the time of a leaf; a ValueError if it is not in the form of one."""
+    if not _TIME_FORM.fullmatch(time):
+        message = "not in the one form of a leaf's time"
+        raise ValueError(message)
+    return _second(time[:19])
 
 
 @lru_cache(maxsize=1024)
@@ -273,7 +302,8 @@ def _require_plain(value: object, where: str) -> None:
 
 
 @cache
-def _may_refer(cls: type) -> bool:
+def may_refer(cls: type) -> bool:
+    """Whether a field of the kind, or of a record in it, is a payload."""
     return any(_mentions_payload(hint) for hint in typing.get_type_hints(cls).values())
 
 
@@ -281,7 +311,7 @@ def _mentions_payload(hint: object) -> bool:
     if hint is PayloadRef:
         return True
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return _may_refer(hint)
+        return may_refer(hint)
     return any(_mentions_payload(argument) for argument in typing.get_args(hint))
 
 

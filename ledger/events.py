@@ -429,7 +429,9 @@ class PolicyChanged(Event):
     files: tuple[FileRecord, ...]
 
 
-@kind("policy:changed", version=2, ocsf=ENTITY_MANAGEMENT, max_bytes=32768, controls=("CM-3", "CM-5", "CC8.1", "A.8.32"))
+@kind(
+    "policy:changed", version=2, ocsf=ENTITY_MANAGEMENT, max_bytes=32768, controls=("CM-3", "CM-5", "CC8.1", "A.8.32")
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyReplaced(Event):
     """A policy set took the place of the one before; version 1 is that of a home's first set."""

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 from sqlalchemy import Connection, create_mock_engine
@@ -18,9 +19,10 @@ from .database import make_engine, reading, rows
 from .findings import Findings
 from .tables import METADATA, REVISION, TRIGGERS
 
-__all__ = ["check_integrity", "check_schema", "opened_as_evidence", "unreadable"]
+__all__ = ["check_schema", "damage_of", "opened_as_evidence", "unreadable"]
 
 _WAIT_SECONDS = 5.0
+_MOST_ORPHANS = 100
 _ALEMBIC_TABLE = (
     "CREATE TABLE alembic_version (\n\tversion_num VARCHAR(32) NOT NULL, \n\t"
     "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)\n)"
@@ -83,14 +85,18 @@ def check_schema(connection: Connection, findings: Findings) -> bool:
     return True
 
 
-def check_integrity(connection: Connection, findings: Findings) -> None:
-    """SQLite's own check of the file: damage that no query of ours would touch."""
-    for (line,) in rows(connection, "PRAGMA integrity_check"):
-        if line != "ok":
-            findings.add("database-damaged", f"SQLite's integrity check says: {str(line)[:200]}")
-    for table, row_id, *_rest in rows(connection, "PRAGMA foreign_key_check"):
-        findings.add("database-damaged", f"row {row_id} of `{table}` refers to an entry that is not there")
-    findings.checks.append("SQLite's integrity check of the whole file")
+def damage_of(connection: Connection) -> list[str]:
+    """What SQLite's own check of the file says: damage that no query of ours would touch."""
+    said = [
+        f"SQLite's integrity check says: {str(line)[:200]}"
+        for (line,) in rows(connection, "PRAGMA integrity_check")
+        if line != "ok"
+    ]
+    orphans = rows(connection, "PRAGMA foreign_key_check")
+    return said + [
+        f"row {row_id} of `{table}` refers to an entry that is not there"
+        for table, row_id, *_rest in islice(orphans, _MOST_ORPHANS)
+    ]
 
 
 @cache

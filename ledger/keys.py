@@ -23,6 +23,8 @@ _PRIVATE = "signing.key"
 _PUBLIC = "verifier.key"
 _SUCCESSOR = "signing.key.next"
 _MEMORY = "last-signed.json"
+_PLACE = 4096
+"""Bytes of each of the two places of the memory."""
 _MISSING_HINT = "run `custody init`"
 _MEMORY_HINT = (
     "keep everything as it is and compare the ledger with an outside pin (`custody verify --pin`); a ledger without this "
@@ -126,29 +128,62 @@ class KeyDirectory:
         """What was last signed for."""
         path = self.directory / _MEMORY
         try:
-            raw = orjson.loads(path.read_bytes())
-            signed = Signed(int(raw["size"]), base64.b64decode(raw["root"], validate=True))
+            kept = [signed for line in path.read_bytes().split(b"\n") if (signed := _signed_in(line)) is not None]
         except FileNotFoundError as error:
             raise EvidenceError(f"the signer's memory is gone: `{path}`", hint=_MEMORY_HINT) from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise EvidenceError(f"the signer's memory cannot be read: `{path}`", hint=_MEMORY_HINT) from error
-        return signed
+        if not kept:
+            raise EvidenceError(f"the signer's memory cannot be read: `{path}`", hint=_MEMORY_HINT)
+        return max(kept)
 
     def remember(self, signed: Signed) -> None:
-        """Replace the memory; only to be called while holding the turn.
+        """Keep what was signed for, durably before this returns; only to be called while holding the turn.
 
-        The new file is on disk before it takes the old one's place. That the name itself may still be the old one after a power
-        cut does no harm: a memory behind the database is caught up, only one that is ahead halts.
+        The file has two places, each in a page of its own, and the older one is written over: a power cut in the middle leaves
+        the other, and a memory behind the database is caught up; only one that is ahead halts. Writing in place costs one write
+        of data, where a new file would cost the file system's journal as well, as much as the commit itself.
         """
-        content = orjson.dumps({"root": base64.b64encode(signed.root).decode(), "size": signed.size}) + b"\n"
+        line = _line_of(signed)
+        path = self.directory / _MEMORY
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            self._write_memory(line)
+            return
+        try:
+            places = os.pread(descriptor, 2 * _PLACE + 1, 0)
+            if in_place := len(places) == 2 * _PLACE:
+                first, second = (_signed_in(places[:_PLACE]), _signed_in(places[_PLACE:]))
+                older = 0 if first is None or (second is not None and first < second) else _PLACE
+                os.pwrite(descriptor, line, older)
+                os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+        if not in_place:  # written by hand, or by an earlier release
+            self._write_memory(line)
+
+    def _write_memory(self, line: bytes) -> None:
+        """The whole file, put in its place when it is on disk."""
         fresh = self.directory / f"{_MEMORY}.new"
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            os.write(descriptor, content)
+            os.write(descriptor, line + b" " * (_PLACE - 1) + b"\n")
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
         fresh.replace(self.directory / _MEMORY)
+
+
+def _line_of(signed: Signed) -> bytes:
+    text = orjson.dumps({"root": base64.b64encode(signed.root).decode(), "size": signed.size})
+    return text.ljust(_PLACE - 1) + b"\n"
+
+
+def _signed_in(line: bytes) -> Signed | None:
+    try:
+        raw = orjson.loads(line)
+        return Signed(int(raw["size"]), base64.b64decode(raw["root"], validate=True))
+    except (ValueError, KeyError, TypeError):
+        return None  # the empty place, or one whose writing was cut short
 
 
 def require_origin(origin: str) -> None:

@@ -70,7 +70,12 @@ class Frontier:
 
     def push(self, hashed: bytes) -> None:
         """Add one leaf hash."""
-        self.extend((hashed,))
+        self.size = left = self.size + 1
+        roots = self.roots
+        while not left & 1:
+            hashed = _sha256(b"\x01" + roots.pop() + hashed).digest()
+            left >>= 1
+        roots.append(hashed)
 
     def extend(self, hashes: Sequence[bytes]) -> None:
         """Add leaf hashes, one after the other."""

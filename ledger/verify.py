@@ -10,13 +10,15 @@ old copy put back, and anything at all by somebody who has the signing key.
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import ConfigurationError, EvidenceError, LedgerError
-from .database import in_plain_words, rows
-from .evidence import check_integrity, check_schema, opened_as_evidence, unreadable
+from .contents import Contents
+from .database import in_plain_words, reading, rows
+from .evidence import check_schema, damage_of, opened_as_evidence, unreadable
 from .findings import Findings
 from .keychain import KeyChain, rotations_in
 from .keys import KeyDirectory
@@ -150,11 +152,27 @@ class _Checker:
         if not check_schema(connection, findings):
             findings.not_checked.append("anything inside the database: its tables are not those of this release")
             return
-        check_integrity(connection, findings)
+        # SQLite looks through the file with its lock on Python released: that costs the walk beside it next to nothing
+        with ThreadPoolExecutor(1) as beside:
+            damage = beside.submit(_damage, connection.engine)
+            try:
+                self._check_contents(connection, progress, from_pin=from_pin)
+            finally:
+                if damage.exception() is None:
+                    for message in damage.result():
+                        findings.add("database-damaged", message)
+            damage.result()
+        findings.checks.append("SQLite's integrity check of the whole file")
+
+    def _check_contents(
+        self, connection: Connection, progress: Callable[[int, int], None] | None, *, from_pin: bool
+    ) -> None:
+        findings = self._findings
         keys = KeyChain(self._trusted, rotations_in(connection))
         for pin in self._pins:
             self._read_pin(pin, keys)
-        walk = self._walk = Walk(connection, findings, keys, self._landmarks)
+        contents = Contents(connection, findings)
+        walk = self._walk = Walk(connection, findings, keys, self._landmarks, contents)
         if from_pin:
             self._skip(walk)
         walk.run(progress)
@@ -165,8 +183,10 @@ class _Checker:
         ]
         if self._outside:
             findings.checks.append(f"{self._outside} pins from outside")
-        if walk.unknown:
-            findings.not_checked.append(f"the content of {walk.unknown} entries: this release does not know their kind")
+        if contents.unknown:
+            findings.not_checked.append(
+                f"the content of {contents.unknown} entries: this release does not know their kind"
+            )
         check_runs(connection, findings)
         self._check_anchors(connection)
 
@@ -183,6 +203,11 @@ class _Checker:
     def _check_anchors(self, connection: Connection) -> None:
         for size, kind, _evidence in rows(connection, "SELECT size, kind, evidence FROM anchor"):
             self._findings.add("anchor-unknown", f"the anchor `{kind}` at {size} is of no kind that this release knows")
+
+
+def _damage(engine: Engine) -> list[str]:
+    with reading(engine) as connection:
+        return damage_of(connection)
 
 
 def _trusted(verifier_key: str) -> Verifier:

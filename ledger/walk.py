@@ -1,29 +1,28 @@
-"""One pass over every entry, in constant memory: leaf, index row, tile, checkpoint, pin, time and payloads.
+"""One pass over every entry, in constant memory: the tree that the leaves give, with its tiles, checkpoints, pins and head.
+
+What the entries say is looked at on the way by `Contents`; without it the pass is of hashes alone.
 
 What a checker may rely on: the frontier here is computed from the leaves alone, everything else is compared with it.
 It must never take a value from a derived column.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from ..errors import EvidenceError
-from .codec import MAX_LEAF_BYTES, Parsed, parse_leaf, payload_refs
-from .database import Row, rows
-from .events import Event
+from .codec import MAX_LEAF_BYTES
+from .contents import Contents
+from .database import Row, all_rows, rows
 from .findings import Findings
 from .growing import GrowingTree
 from .keychain import KeyChain, Rotation
 from .notes import parse_checkpoint
-from .payloads import require_committed
-from .projection import project
 from .tiles import stored_tree
 from .tree import consistency_holds, inclusion_root, leaf_hash
 from .types import Checkpoint
-from .writing import CLOCK_TOLERANCE
 
 __all__ = ["Landmark", "Walk"]
 
@@ -36,28 +35,42 @@ class Landmark(NamedTuple):
     outside: bool
 
 
+_PAGE = 500
+"""Entries that are read at once: even if each is as long as can be, they are 16 MiB."""
+_TOLD_EVERY = 1000
 _ENTRIES = (
     f"SELECT idx, CASE WHEN length(leaf) <= {MAX_LEAF_BYTES} THEN leaf END, event_id "  # noqa: S608 - because a number is put in
-    "FROM entry WHERE idx >= ? ORDER BY idx"
+    f"FROM entry WHERE idx >= ? ORDER BY idx LIMIT {_PAGE}"
 )
 _CHECKPOINTS = "SELECT size, previous, CASE WHEN length(note) <= 65536 THEN note END FROM checkpoint ORDER BY size"
-_PAYLOAD = "SELECT idx, hmac_key, CASE WHEN length(content) = ? THEN content END FROM payload WHERE id = ?"
 """What is longer than it may be is not even loaded: a hostile database must not exhaust the checker."""
-_INDEX = "SELECT idx, kind, run, actor, outcome, time_us, seq FROM event_index WHERE idx >= ? ORDER BY idx"
-_TOLERANCE_US = CLOCK_TOLERANCE // timedelta(microseconds=1)
-_PROGRESS_EVERY = 1000
+_INDEX = (
+    "SELECT idx, kind, run, actor, outcome, time_us, seq FROM event_index WHERE idx BETWEEN ? AND ? "
+    f"ORDER BY idx LIMIT {_PAGE + 1}"
+)
+_ORPHAN = (
+    "SELECT i.idx FROM event_index i LEFT JOIN entry e ON e.idx = i.idx WHERE i.idx >= ? AND e.idx IS NULL "
+    "ORDER BY i.idx LIMIT 1"
+)
+_sha256 = hashlib.sha256
 
 
 class Walk:
     """The state of the pass."""
 
     def __init__(
-        self, connection: Connection, findings: Findings, keys: KeyChain, landmarks: Mapping[int, Sequence[Landmark]]
+        self,
+        connection: Connection,
+        findings: Findings,
+        keys: KeyChain,
+        landmarks: Mapping[int, Sequence[Landmark]],
+        contents: Contents | None,
     ) -> None:
         self._connection = connection
         self._findings = findings
         self._keys = keys
         self._landmarks = landmarks
+        self._contents = contents
         self._checkpoints: Iterator[Row] = rows(connection, _CHECKPOINTS)
         self._next_checkpoint = next(self._checkpoints, None)
         self._tree = GrowingTree(connection, findings)
@@ -65,14 +78,12 @@ class Walk:
         self._expected = 0
         self._agreed = 0
         self._pinned_to = 0
-        self._newest_us: int | None = None
         self._next_stop = 0
-        self._payloads = 0
-        self._waiting: Row | None = None
-        self.unknown = 0
+        self._entries = 0
+        self._doubted = False
         self.checkpoint: Checkpoint | None = None
         self.checkpoints = 0
-        self._open_rotations: list[int] = []
+        self._signed_rotations: set[int] = set()
         self.anchored_to: int | None = None
 
     @property
@@ -113,18 +124,55 @@ class Walk:
 
     def run(self, progress: Callable[[int, int], None] | None) -> None:
         """Go through all entries, or all that follow where the walk began."""
-        (total,) = next(rows(self._connection, "SELECT count(*) FROM entry"))
+        ((total,),) = all_rows(self._connection, "SELECT count(*) FROM entry")
+        told = self._start // _TOLD_EVERY
         self._at_size(self._start)
-        index = rows(self._connection, _INDEX, (self._start,))
-        for row in rows(self._connection, _ENTRIES, (self._start,)):
-            self._entry(row, index)
+        for page in self._pages():
+            self._entries += len(page)
+            index = all_rows(self._connection, _INDEX, (page[0][0], page[-1][0])) if self._contents is not None else []
+            if self._beyond_doubt(page, index):
+                self._grow([_sha256(b"\x00" + leaf).digest() for _index, leaf, _id in page])  # type: ignore[operator]  # bytes, as was looked at
+            else:
+                self._doubted = True
+                by_place = {row[0]: row for row in index}
+                for row in page:
+                    self._entry(row, by_place.get(row[0]))
+            if progress is not None and (self.size == total or self.size // _TOLD_EVERY > told):
+                told = self.size // _TOLD_EVERY
+                progress(self.size, int(str(total)))
+        self._finish()
+        if self._contents is not None:
+            self._compare_companions(self._contents)
+
+    @property
+    def _lowest(self) -> int:
+        """From the beginning on even numbers below zero are looked for: nothing should have them."""
+        return self._start or -(1 << 63)
+
+    def _pages(self) -> Iterator[list[Row]]:
+        low = self._lowest
+        while page := all_rows(self._connection, _ENTRIES, (low,)):
+            yield page
+            low = int(str(page[-1][0])) + 1
+
+    def _beyond_doubt(self, page: list[Row], index: list[Row]) -> bool:
+        if self._contents is not None:
+            return self._contents.all_in_order(self._expected, page, index)
+        return all(
+            place == stored_at and type(leaf) is bytes
+            for place, (stored_at, leaf, _id) in enumerate(page, self._expected)
+        )
+
+    def _grow(self, hashes: Sequence[bytes]) -> None:
+        """Add hashes of entries without a gap, with a stop wherever a checkpoint or a pin is to be compared."""
+        done = 0
+        while done < len(hashes):
+            step = min(len(hashes) - done, self._next_stop - self._expected)
+            self._tree.extend(hashes[done : done + step])
+            done += step
+            self._expected += step
             if self._expected >= self._next_stop:
                 self._at_size(self._expected)
-            if progress is not None and (self.size % _PROGRESS_EVERY == 0 or self.size == total):
-                progress(self.size, int(str(total)))
-        if next(index, None) is not None or self._waiting is not None:
-            self._findings.add("index-changed", "the index has rows without entries")
-        self._finish()
 
     def _stands(self, rotation: Rotation, size: int, root: bytes) -> bool:
         try:
@@ -133,8 +181,9 @@ class Walk:
             return False
         return inclusion_root(rotation.leaf_hash, rotation.entry, size, path) == root
 
-    def _entry(self, row: Row, index: Iterator[Row]) -> None:
-        stored_at, leaf, event_id = row
+    def _entry(self, row: Row, indexed: Row | None) -> None:
+        """One entry of a page in which something is wrong."""
+        stored_at, leaf, _event_id = row
         place = self._expected
         if stored_at != place:
             self._findings.add("entry-missing", f"entry {place} is missing", place)
@@ -144,56 +193,26 @@ class Walk:
         if not isinstance(leaf, bytes):
             self._findings.add("leaf-unreadable", f"entry {place} is not bytes, or longer than any leaf", place)
             leaf = str(leaf).encode("utf-8", "replace")
-        indexed = self._index_row(place, index)
-        try:
-            parsed = parse_leaf(place, leaf)
-        except EvidenceError as error:
-            self._findings.add("leaf-unreadable", error.message, place)
-        else:
-            if indexed != project(place, parsed) or event_id != parsed.id or stored_at != place:
-                self._findings.add("index-changed", f"what the index says of entry {place} is not what it says", place)
-            self._meaning(place, parsed)
-        self._tree.push(leaf_hash(leaf))
+        if self._contents is not None:
+            self._contents.entry(place, leaf, row, indexed)
+        self._tree.extend((leaf_hash(leaf),))
+        if self._expected >= self._next_stop:
+            self._at_size(self._expected)
 
-    def _index_row(self, place: int, index: Iterator[Row]) -> Row | None:
-        """The index row of the entry; rows without an entry are passed over, and found."""
-        row = next(index, None) if self._waiting is None else self._waiting
-        self._waiting = None
-        while row is not None and isinstance(row[0], int) and row[0] < place:
-            self._findings.add("index-changed", f"the index has a row for entry {row[0]}, which is not there", row[0])
-            row = next(index, None)
-        if row is not None and row[0] != place:
-            self._waiting = row
-            return None
-        return row
-
-    def _meaning(self, place: int, parsed: Parsed) -> None:
-        if parsed.event is None:
-            self.unknown += 1
-        else:
-            self._refs(place, parsed.event)
-        if parsed.kind == "ledger:key_rotated":
-            self._open_rotations.append(place)
-        newest = parsed.time_us if self._newest_us is None else self._newest_us
-        if parsed.time_us < newest - _TOLERANCE_US:
-            self._findings.add("time-backwards", f"entry {place} is older than the entries before it", place)
-        self._newest_us = max(newest, parsed.time_us)
-
-    def _refs(self, place: int, event: Event) -> None:
-        for ref in payload_refs(event):
-            found = next(rows(self._connection, _PAYLOAD, (ref.bytes, ref.id)), None)
-            if found is None:
-                self._findings.add("payload-missing", f"payload `{ref.id}` of entry {place} is missing", place)
-                continue
-            first, key, content = found
-            try:
-                require_committed(ref, key, content)
-            except EvidenceError as error:
-                self._findings.add("payload-changed", f"{error.message}: entry {place}", place)
-            if first == place:
-                self._payloads += 1
-            elif not isinstance(first, int) or not 0 <= first < place:
-                self._findings.add("payload-changed", f"payload `{ref.id}` names a wrong entry", place)
+    def _compare_companions(self, contents: Contents) -> None:
+        """Rows of the index and payloads that no entry led to, and changes of key."""
+        counted = all_rows(self._connection, "SELECT count(*) FROM event_index WHERE idx >= ?", (self._lowest,))
+        if self._doubted or counted != [(self._entries,)]:
+            for (place,) in all_rows(self._connection, _ORPHAN, (self._lowest,)):
+                known = place if isinstance(place, int) else None
+                self._findings.add("index-changed", "the index has rows without entries", known)
+        payloads = all_rows(self._connection, "SELECT count(*) FROM payload WHERE idx >= ?", (self._lowest,))
+        if payloads != [(contents.payloads,)]:
+            self._findings.add("payload-unknown", "payloads are stored that no entry refers to")
+        for index in contents.rotations:
+            if index not in self._signed_rotations:
+                message = f"entry {index} changes the key, but not both keys signed for that"
+                self._findings.add("key-rotation", message, index)
 
     # ------------------------------------------------------------ trees of a certain size
 
@@ -235,8 +254,8 @@ class Walk:
         if checkpoint.size != size or checkpoint.origin != self._keys.origin:
             self._findings.add("checkpoint-signature", f"the checkpoint stored at {size} is another one", self._agreed)
             return
-        if any(size == rotation.entry + 1 for rotation in self._keys.rotations) and size - 1 in self._open_rotations:
-            self._open_rotations.remove(size - 1)
+        if any(size == rotation.entry + 1 for rotation in self._keys.rotations):
+            self._signed_rotations.add(checkpoint.size - 1)
         if before is not None and previous != before:
             self._findings.add("checkpoint-missing", f"a checkpoint before {size} is missing", before)
         if checkpoint.root == self._tree.root():
@@ -266,23 +285,13 @@ class Walk:
             self._findings.add(
                 "unsigned-tail", f"entries {first} to {self._expected - 1} are covered by no checkpoint", first
             )
-        for index in self._open_rotations:
-            self._findings.add(
-                "key-rotation", f"entry {index} changes the key, but not both keys signed for that", index
-            )
         self._compare_head()
         self._tree.finish()
-        self._count("payload", self._payloads, "payload-unknown", "payloads are stored that no entry refers to")
 
     def _compare_head(self) -> None:
         expected = (1, self.size, b"".join(self._tree.roots()), self._tree.root())
         if list(rows(self._connection, "SELECT id, size, frontier, root FROM head")) != [expected]:
             self._findings.add("head-changed", "the stored head is not that of the entries")
-
-    def _count(self, table: str, expected: int, code: str, message: str) -> None:
-        query = f"SELECT count(*) FROM {table} WHERE idx >= ?"  # noqa: S608 - because the names are literals above
-        if list(rows(self._connection, query, (self._start,))) != [(expected,)]:
-            self._findings.add(code, message)
 
 
 def _is_beyond(row: Row, size: int) -> bool:

@@ -33,7 +33,7 @@ from .notes import Signer, Verifier, parse_checkpoint, sign_checkpoint
 from .payloads import require_honest
 from .projection import microseconds, project_draft
 from .tiles import hashes_below, stored_tree
-from .tree import TILE_WIDTH, Frontier, fold, leaf_hash
+from .tree import TILE_HEIGHT, TILE_WIDTH, Frontier, fold, leaf_hash, node_hash
 from .types import Acknowledgement, Checkpoint, Draft, Payload
 
 __all__ = ["CLOCK_TOLERANCE", "Batch", "Head", "read_head", "require_continuity", "store_checkpoint"]
@@ -124,12 +124,13 @@ class Batch:
         known = self._known([draft.id for draft in drafts])
         referred: set[str] = set()
         places = [self._place(draft, known, offered, referred) for draft in drafts]
+        tiles = self._grow()
         if unused := offered.keys() - referred:
             raise LedgerError(
                 f"payload `{min(unused)}` belongs to no entry of its batch",
                 hint="append payloads together with their entries",
             )
-        self._insert()
+        self._insert(tiles)
         return tuple(
             Acknowledgement(index, self._tree_size(index), hashed, repeated) for index, hashed, repeated in places
         )
@@ -178,14 +179,13 @@ class Batch:
         return self._add(draft, offered)
 
     def _add(self, draft: Draft, offered: dict[str, Payload]) -> tuple[int, bytes, bool]:
-        index = self._frontier.size
+        index = self._old_size + len(self._entries)
         sequence = self._next_sequence(draft.run)
         leaf = encode_draft(draft, sequence)
         hashed = leaf_hash(leaf)
         self._require_time(draft)
         for ref in payload_refs(draft.event):
             self._store_payload(index, ref.id, offered.get(ref.id), ref.commitment)
-        self._frontier.push(hashed)
         self._entries.append((index, leaf, draft.id))
         self._index.append(project_draft(index, draft, sequence))
         self._hashes.append(hashed)
@@ -230,7 +230,22 @@ class Batch:
         if payload is not None and not stored:
             self._payloads.append((payload_id, index, payload.key, payload.content))
 
-    def _insert(self) -> None:
+    def _grow(self) -> list[bytes]:
+        """Put the new hashes into the tree; the roots of the tiles of leaves that became full."""
+        frontier, hashes, full = self._frontier, self._hashes, []
+        done = 0
+        while (rest := TILE_WIDTH - frontier.size % TILE_WIDTH) <= len(hashes) - done:
+            frontier.extend(hashes[done : done + rest - 1])
+            root = hashes[done + rest - 1]
+            for left in frontier.roots[: -TILE_HEIGHT - 1 : -1]:  # what is left of the tile's last leaf, nearest first
+                root = node_hash(left, root)
+            full.append(root)
+            frontier.extend(hashes[done + rest - 1 : done + rest])
+            done += rest
+        frontier.extend(hashes[done:])
+        return full
+
+    def _insert(self, tiles: list[bytes]) -> None:
         if not self._entries:
             return
         insert = self._connection.exec_driver_sql
@@ -241,29 +256,35 @@ class Batch:
         )
         if self._payloads:
             insert("INSERT INTO payload (id, idx, hmac_key, content) VALUES (?, ?, ?, ?)", self._payloads)
-        self._insert_tiles(0, self._old_size, self._frontier.size)
+        self._insert_tiles(0, self._old_size, tiles)
         insert(
             "UPDATE head SET size = ?, frontier = ?, root = ?",
             (self._frontier.size, bytes(self._frontier), self._frontier.root()),
         )
 
-    def _insert_tiles(self, level: int, old: int, new: int) -> None:
-        """Tiles of a level that became full while it grew from `old` to `new` hashes, and of those above."""
-        first, last = old // TILE_WIDTH, new // TILE_WIDTH
-        if first == last:
+    def _insert_tiles(self, level: int, old: int, roots: Sequence[bytes]) -> None:
+        """Tiles of a level of `old` hashes that became full, with their roots, and of the levels above."""
+        if not roots:
             return
-        full = []
-        for index in range(first, last):
-            hashes = self._level_hashes(level, index * TILE_WIDTH)
-            full.append((level, index, b"".join(hashes), fold(hashes)))
+        first = old // TILE_WIDTH
+        full = [
+            (level, index, b"".join(self._level_hashes(level, index * TILE_WIDTH)), root)
+            for index, root in enumerate(roots, first)
+        ]
         self._connection.exec_driver_sql("INSERT INTO tile (level, idx, data, root) VALUES (?, ?, ?, ?)", full)
-        self._insert_tiles(level + 1, first, last)
+        above = range(first // TILE_WIDTH, (first + len(roots)) // TILE_WIDTH)
+        self._insert_tiles(
+            level + 1, first, [fold(self._level_hashes(level + 1, index * TILE_WIDTH)) for index in above]
+        )
 
     def _level_hashes(self, level: int, start: int) -> list[bytes]:
-        if level == 0 and start >= self._old_size:
-            offset = start - self._old_size
-            return self._hashes[offset : offset + TILE_WIDTH]
-        hashes = hashes_below(self._connection, level, start, start + TILE_WIDTH)
+        stop, hashes = start + TILE_WIDTH, []
+        if level:
+            hashes = hashes_below(self._connection, level, start, stop)
+        else:
+            if start < self._old_size:
+                hashes = hashes_below(self._connection, 0, start, min(stop, self._old_size))
+            hashes += self._hashes[max(start - self._old_size, 0) : stop - self._old_size]
         if len(hashes) != TILE_WIDTH:
             raise EvidenceError(f"hashes of level {level} are missing from {start} on", hint=_HALT_HINT)
         return hashes

@@ -5,7 +5,7 @@ It must never hold a rule: it states facts, and it states all of them. Values th
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from packaging.utils import canonicalize_name
@@ -29,12 +29,28 @@ from .types import (
     Profile,
     RunRequest,
     RunSubject,
+    Usage,
 )
 
 __all__ = ["ACTIONS", "Bundle", "Item", "Slice", "context_of_run", "context_of_submit"]
 
 _TYPES = {PrincipalKind.HUMAN: "Human", PrincipalKind.AGENT: "Agent", PrincipalKind.SERVICE: "Service"}
-_MAX_TICKET = 200
+_MAX_TICKET = 80
+_MAX_PURPOSE = 300
+_PACKAGE_FACTS = (
+    "version",
+    "direct",
+    "pinned",
+    "hashed",
+    "malicious",
+    "critical",
+    "high",
+    "medium",
+    "low",
+    "unknown",
+    "undetermined",
+    "waived",
+)
 
 ACTIONS: Mapping[str, str] = {
     "approve": "Run",
@@ -93,14 +109,21 @@ class Slice:
     items: list[Item] = field(default_factory=list)
     entities: dict[Uid, Mapping[str, Json]] = field(default_factory=dict)
     conflicts: list[str] = field(default_factory=list)
+    _common: Mapping[str, Json] | None = None
+    _profiles: dict[str, Profile] = field(default_factory=dict)
 
     def bundle(self) -> Bundle:
         """All of it, finished."""
         self._principal()
         return Bundle(tuple(self.items), tuple(self.entities.values()), tuple(self.conflicts))
 
-    def common(self) -> dict[str, Json]:
-        """The part of the context that every action has."""
+    def common(self) -> Mapping[str, Json]:
+        """The part of the context that every action has; the same for the whole bundle, and made once."""
+        if self._common is None:
+            self._common = self._make_common()
+        return self._common
+
+    def _make_common(self) -> Mapping[str, Json]:
         history = self.history
         return {
             "now": {"__extn": {"fn": "datetime", "arg": self.now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}},
@@ -134,15 +157,18 @@ class Slice:
 
     def profile(self, profile: Profile) -> Uid:
         """The profile as an entity."""
+        uid = Uid("Profile", profile.name)
+        if self._profiles.setdefault(profile.name, profile) is profile and uid in self.entities:
+            return uid
         return self._add(
-            Uid("Profile", profile.name),
+            uid,
             {
                 "network": profile.network,
                 "shell": profile.shell,
                 "strict": profile.strict,
                 "demo": profile.demo,
                 "live_output": profile.live_output,
-                "caps": asdict(profile.caps),
+                "caps": _numbers(profile.caps),
             },
         )
 
@@ -159,23 +185,7 @@ class Slice:
     def package(self, package: PackageFacts, dependencies: DependencyFacts, profile: Profile) -> None:
         """Ask for a pin with what was found about it."""
         name = str(canonicalize_name(package.name))
-        facts: dict[str, Json] = {
-            field_: getattr(package, field_)
-            for field_ in (
-                "version",
-                "direct",
-                "pinned",
-                "hashed",
-                "malicious",
-                "critical",
-                "high",
-                "medium",
-                "low",
-                "unknown",
-                "undetermined",
-                "waived",
-            )
-        }
+        facts: dict[str, Json] = {name: getattr(package, name) for name in _PACKAGE_FACTS}
         facts |= {"name": name, "covered": dependencies.covered, "data_class": dependencies.data_class}
         # absent where unknown, so that a rule has to say `has` and cannot take unknown for no
         if package.yanked is not None:
@@ -273,15 +283,16 @@ def context_of_submit(request: RunRequest, code: CodeFacts, packages: int, spent
         + sum(len(text) for text in request.arguments)
     )
     return {
-        "limits": asdict(request.limits),
+        "limits": _numbers(request.limits),
         "code": _code(code),
         "input": {
             "files": len(request.files),
             "bytes": size,
             "arguments": len(request.arguments),
             "packages": packages,
+            "plain_texts": _is_line(request.purpose, _MAX_PURPOSE) and _is_line(request.ticket, _MAX_TICKET),
         },
-        "spent": asdict(spent),
+        "spent": _spent(spent),
     }
 
 
@@ -296,7 +307,7 @@ def context_of_run(
 ) -> dict[str, Json]:
     """What `execute` sees besides the common part."""
     return {
-        "limits": asdict(limits),
+        "limits": _numbers(limits),
         "code": _code(code),
         "dependencies": {
             "total": dependencies.total,
@@ -311,7 +322,7 @@ def context_of_run(
             "packages_with_findings": len(exposure.packages_with_findings),
             "new": len(exposure.new),
         },
-        "spent": asdict(spent),
+        "spent": _spent(spent),
     }
 
 
@@ -321,6 +332,18 @@ class Classes:
 
     readable: frozenset[str] = frozenset()
     writable: frozenset[str] = frozenset()
+
+
+def _numbers(value: Limits | Usage) -> dict[str, Json]:
+    """A record of whole numbers; `dataclasses.asdict` copies deeply, which costs more than deciding."""
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+def _spent(budgets: Budgets) -> dict[str, Json]:
+    return {
+        name: {window: _numbers(getattr(spent, window)) for window in ("hour", "day", "month")}
+        for name, spent in (("principal", budgets.principal), ("owner", budgets.owner), ("team", budgets.team))
+    }
 
 
 def _code(code: CodeFacts) -> dict[str, Json]:
@@ -334,6 +357,11 @@ def _code(code: CodeFacts) -> dict[str, Json]:
         "paths": list(code.paths),
         "secrets": list(code.secrets),
     }
+
+
+def _is_line(text: str, limit: int) -> bool:
+    """Whether it is one bounded line without control, direction or hidden characters: people read it, in terminals and reports."""
+    return len(text) <= limit and text.isprintable()
 
 
 def _is_target(target: str) -> bool:

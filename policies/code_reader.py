@@ -18,7 +18,7 @@ import sys
 import unicodedata  # noqa: F401 - the parser imports it for names beyond ASCII, when no file can be opened any more
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 MAX_CODE = 1024 * 1024
@@ -181,52 +181,72 @@ def _text(code: bytes, facts: Facts) -> str | None:
         return None
 
 
-_OF_INTEREST = (ast.Call, ast.Attribute, ast.Name, ast.Constant)
+def _children(kind: type[ast.AST]) -> tuple[str, ...]:
+    """Fields of a kind of node that can hold nodes of interest, last first; names, contexts and operators are none."""
+    return tuple(name for name in reversed(kind._fields) if name not in _PLAIN_FIELDS)
+
+
+_PLAIN_FIELDS = {
+    "ctx",
+    "op",
+    "ops",
+    "id",
+    "attr",
+    "arg",
+    "name",
+    "kind",
+    "type_ignores",
+    "type_comment",
+    "conversion",
+    "is_async",
+    "simple",
+}
+_CHILDREN = {
+    kind: _children(kind) for kind in vars(ast).values() if isinstance(kind, type) and issubclass(kind, ast.AST)
+}
+_CHILDREN[ast.Constant] = _CHILDREN[ast.Name] = ()
 
 
 def _walk(tree: ast.AST, facts: Facts) -> None:
-    """Two passes: names first, so that an alias is known wherever it is used."""
+    """Two passes: names first, so that an alias is known wherever it is used.
+
+    Every node in the order of the text and without recursion, as a hostile tree is deep; one loop over a table of fields, because this is
+    most of what a reading costs.
+    """
     names: dict[str, str] = {}
-    kept = []
-    for node in _nodes(tree):
-        if isinstance(node, _OF_INTEREST):
-            kept.append(node)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            _imports(node, facts, names)
-    for node in kept:
-        _see(node, facts, names)
+    kept: list[tuple[Callable[..., None], ast.AST]] = []
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        kind = node.__class__
+        see = _SEE.get(kind)
+        if see is not None:
+            kept.append((see, node))
+        elif kind is ast.Import or kind is ast.ImportFrom:
+            _imports(node, facts, names)  # type: ignore[arg-type]  # its class was just looked at
+        # what is no node (None in a list, a name) has no entry, and is passed over
+        for name in _CHILDREN.get(kind, ()):
+            value = node.__dict__.get(name)
+            if value.__class__ is list:
+                waiting += value[::-1]
+            elif value is not None:
+                waiting.append(value)
+    for see, node in kept:
+        see(node, facts, names)
     if "decodes" in facts.flags and "dynamic_code" in facts.flags:
         facts.hit("obfuscated", next((line for flag, line in facts.evidence if flag == "decodes"), 0))
 
 
-def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node in the order of the text, without recursion; contexts are left out. Twice as fast as `ast.walk`."""
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        fields = vars(node)
-        for name in reversed(node._fields):
-            value = fields.get(name)
-            if value.__class__ is list:
-                waiting += [child for child in reversed(value) if isinstance(child, ast.AST)]
-            elif isinstance(value, ast.AST) and name != "ctx":
-                waiting.append(value)
+def _name(node: ast.Name, facts: Facts, names: dict[str, str]) -> None:
+    if node.id == "__builtins__":
+        facts.hit("introspection", node.lineno)
+    _use(names.get(node.id, node.id), node.lineno, facts)
 
 
-def _see(node: ast.AST, facts: Facts, names: dict[str, str]) -> None:
-    if isinstance(node, ast.Name):
-        if node.id == "__builtins__":
-            facts.hit("introspection", node.lineno)
-        _use(names.get(node.id, node.id), node.lineno, facts)
-    elif isinstance(node, ast.Attribute):
-        if node.attr in DUNDERS:
-            facts.hit("introspection", node.lineno)
-        _use(_dotted(node, names), node.lineno, facts)
-    elif isinstance(node, ast.Constant):
-        _constant(node, facts)
-    elif isinstance(node, ast.Call):
-        _call(node, facts, names)
+def _attribute(node: ast.Attribute, facts: Facts, names: dict[str, str]) -> None:
+    if node.attr in DUNDERS:
+        facts.hit("introspection", node.lineno)
+    _use(_dotted(node, names), node.lineno, facts)
 
 
 def _imports(node: ast.Import | ast.ImportFrom, facts: Facts, names: dict[str, str]) -> None:
@@ -295,20 +315,30 @@ def _spells(node: ast.Call) -> bool:
     )
 
 
-def _constant(node: ast.Constant, facts: Facts) -> None:
+def _constant(node: ast.Constant, facts: Facts, names: dict[str, str]) -> None:
+    del names
     value = node.value
     if isinstance(value, bytes):
         value = value.decode("latin-1")
     if not isinstance(value, str):
         return
-    for host, port in URL.findall(value):
-        facts.keep(facts.hosts, f"{host}:{port}" if port else host)
+    if "://" in value:
+        for host, port in URL.findall(value):
+            facts.keep(facts.hosts, f"{host}:{port}" if port else host)
     if ADDRESS.fullmatch(value):
         facts.keep(facts.hosts, value)
-    if PATH.fullmatch(value):
+    if value.startswith(("/", "~")) and PATH.fullmatch(value):
         facts.keep(facts.paths, value)
     if len(value) >= _BLOB and not any(c.isspace() for c in value[:_BLOB]) and _bits(value[:4000]) > _BLOB_BITS:
         facts.hit("obfuscated", node.lineno)
+
+
+_SEE: dict[type, Callable[..., None]] = {
+    ast.Name: _name,
+    ast.Attribute: _attribute,
+    ast.Constant: _constant,
+    ast.Call: _call,
+}
 
 
 def _bits(text: str) -> float:

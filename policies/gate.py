@@ -247,7 +247,8 @@ class Gate:
             history=facts.history,
             lists=self._lists,
         )
-        approvals = frozenset(_in_force(facts, self._binding(facts, state)))
+        # without approvals there is nothing that could be bound
+        approvals = frozenset(_in_force(facts, self._binding(facts, state)) if facts.approvals else ())
         asked = Slice(request.principal, facts.now, facts.history, self._lists, request.ticket, approvals)
         context = context_of_run(
             state.limits,

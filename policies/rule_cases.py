@@ -146,6 +146,7 @@ class CaseFile(BaseModel):
     data_class: str = "imported"
     hosts: _NAMES = ()
     mounts: Annotated[tuple[_MountFile, ...], Field(strict=False)] = ()
+    purpose: str = ""
     ticket: str = ""
     history: _HistoryFile = _HistoryFile()
     approved: dict[str, str] = {}

@@ -155,6 +155,7 @@ def _request(gate: Gate, given: CaseFile, read: ReadCases) -> RunRequest:
         mounts=tuple(MountRequest(mount.path, Access(mount.access), mount.target) for mount in given.mounts),
         limits=replace(profile.defaults if profile else Limits(), **given.limits),
         profile=given.profile,
+        purpose=given.purpose,
         ticket=given.ticket,
     )
 

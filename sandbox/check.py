@@ -2,12 +2,13 @@
 
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import SandboxError, UsageError
 from ..policies.types import Grant
-from .runtime import LANGUAGES
-from .types import Job
+from .runtime import SHELL, never_mounted
+from .types import Job, Language
 
 __all__ = ["check_job"]
 
@@ -16,23 +17,21 @@ _NAME_BYTES = 200
 _ARGUMENT_BYTES = 64 * 1024
 _READ_BY_ALL = 0o005
 _MIB = 1024 * 1024
-_NEVER_MOUNTED = ("/", "/boot", "/dev", "/etc", "/home", "/proc", "/root", "/run", "/srv", "/sys", "/tmp", "/var")  # noqa: S108 - names to refuse
-_NEVER_BELOW = ("/dev", "/proc", "/run", "/sys")
 
 
-def check_job(job: Job, grant: Grant, seccomp: Path) -> None:
+def check_job(job: Job, grant: Grant, seccomp: Path, languages: Mapping[str, Language]) -> None:
     """Raises UsageError or SandboxError if the job cannot be what the grant is for."""
     if not grant.decision:
         raise SandboxError("a run needs a grant that carries a decision", hint="ask the policy for one")
     if grant.hosts:
         raise SandboxError("the jail has no network yet: hosts cannot be granted", hint="ask without hosts")
     _check_limits(grant)
-    language = LANGUAGES.get(job.language)
+    language = languages.get(job.language)
     if language is None:
         raise UsageError(
-            f"the language `{_show(job.language)}` is not known to the jail", hint=f"known: {', '.join(LANGUAGES)}"
+            f"the language `{_show(job.language)}` is not known to the jail", hint=f"known: {', '.join(languages)}"
         )
-    if job.language == "bash" and not grant.shell:
+    if job.language == SHELL and not grant.shell:
         raise SandboxError("a program in bash needs a grant with a shell", hint="ask for a profile that grants one")
     if language.binary is not None and not language.binary.exists():
         raise SandboxError(
@@ -132,7 +131,7 @@ def _check_mounts(grant: Grant) -> None:
         reason = ""
         if not path.is_absolute() or os.path.realpath(path) != str(path):
             reason = "it is not a resolved absolute path"
-        elif str(path) in _NEVER_MOUNTED or any(path.is_relative_to(place) for place in _NEVER_BELOW):
+        elif never_mounted(path):
             reason = "this place is never mounted"
         elif not path.exists():
             reason = "it does not exist"

@@ -10,22 +10,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import LayerError
-from ..policies.types import Grant
+from ..policies.types import Access, Grant, MountRequest
 from ..redaction import Redactor
 from .artefacts import Caps, Collected, collect
-from .audit import AuditReader, open_audit
 from .binary import Nsjail, find_nsjail
 from .build import SECCOMP, build_payload, build_spec
 from .check import check_job
-from .commands import CommandWatch, open_commands
 from .groups import Counters, GroupError, Groups, find_parents
 from .launch import launch
 from .lease import Lease, acquire, sweep_leases
-from .outcome import RunRecord, make_outcome
-from .runtime import Runtime, probe_python
-from .selftest import layers_from_probe, probe_grant, probe_job
+from .live import LiveRelay
+from .manifest import Manifest, changes, take_manifest
+from .outcome import Changed, RunRecord, make_outcome
+from .runtime import Runtime, known_languages, probe_python
+from .selftest import PROBE_FILE, layers_from_probe, probe_grant, probe_job
+from .sources import Sources, open_sources
 from .spec import JailSpec, digest, render
-from .types import JailSettings, Job, Layer, LayerState, Outcome
+from .types import JailSettings, Job, Layer, LayerState, Live, Outcome
 from .unified import UnifiedGroup, find_delegated
 from .watch import Bounds, Watch, Watched
 
@@ -40,6 +41,7 @@ class Sandbox:
 
     def __init__(self, settings: JailSettings) -> None:
         self._settings = settings
+        self._languages = known_languages(settings.languages)
         self._lock = threading.Lock()
         self._nsjail: Nsjail | None = None
         self._runtime: Runtime | None = None
@@ -63,8 +65,19 @@ class Sandbox:
                 self._layers = known
         return known
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Names of the languages whose interpreter is here."""
+        return tuple(name for name, known in self._languages.items() if known.binary is None or known.binary.exists())
+
     def run(
-        self, job: Job, grant: Grant, *, cancel: threading.Event | None = None, redactor: Redactor | None = None
+        self,
+        job: Job,
+        grant: Grant,
+        *,
+        cancel: threading.Event | None = None,
+        redactor: Redactor | None = None,
+        live: Live | None = None,
     ) -> Outcome:
         """Runs the job and waits for its end, which is never an exception.
 
@@ -73,16 +86,23 @@ class Sandbox:
             grant: what the jail may open; it must carry a decision.
             cancel: when set, the jail is killed and the outcome is `cancelled`.
             redactor: finds known secrets too; used if the grant redacts secrets.
+            live: hears the output while the program runs, if the grant allows live output; else it hears nothing.
 
         Raises:
             UsageError: if the job cannot be run by anybody.
             LayerError: if a layer that the grant demands is missing here.
             SandboxError: if the jail could not be made.
         """
-        check_job(job, grant, SECCOMP)
+        check_job(job, grant, SECCOMP, self._languages)
         self._check_layers(grant)
         redacting = (redactor or Redactor()) if "secrets" in grant.redactions else None
-        return make_outcome(grant, self._run(job, grant, cancel, redacting), redacting)
+        relay = LiveRelay(live, redacting) if live is not None and grant.live_output else None
+        try:
+            record = self._run(job, grant, cancel, redacting, relay)
+        finally:
+            if relay is not None:
+                relay.finish()
+        return make_outcome(grant, record, redacting)
 
     def sweep(self) -> tuple[str, ...]:
         """Removes what dead runners of this state directory left, and says what that was."""
@@ -103,46 +123,54 @@ class Sandbox:
                     f"the profile demands the layer `{name}`, which is {layer.state}: {layer.cause}", hint=layer.cure
                 )
 
-    def _run(self, job: Job, grant: Grant, cancel: threading.Event | None, redactor: Redactor | None) -> RunRecord:
-        nsjail, runtime = self._binary(), self._interpreter()
+    def _run(
+        self,
+        job: Job,
+        grant: Grant,
+        cancel: threading.Event | None,
+        redactor: Redactor | None,
+        relay: LiveRelay | None = None,
+    ) -> RunRecord:
+        nsjail, runtime, language = self._binary(), self._interpreter(), self._languages[job.language]
+        before = {m.target: take_manifest(Path(m.path)) for m in grant.mounts if m.access is Access.WRITE}
         lease = acquire(self._settings.state, root=self._root)
         groups: Groups | None = None
-        audit: AuditReader | None = None
-        commands: CommandWatch | None = None
+        sources = Sources()
         watched: Watched | None = None
         try:
             groups = self._make_groups(lease, grant)
             spec = self._alter(
-                build_spec(job, grant, runtime, nsjail.path, root=self._root, grouped=groups is not None)
+                build_spec(job, grant, runtime, language, nsjail.path, root=self._root, grouped=groups is not None)
             )
             text = render(spec)
-            payload = build_payload(job, runtime, grant.limits)
-            audit = open_audit(lease.uid) if self._root else None
-            commands = open_commands() if self._root else None
-            _check_still_there(grant, groups=groups is not None, audit=audit is not None, commands=commands is not None)
+            payload = build_payload(job, runtime, language, grant.limits)
+            places = [Path(mount.path) for mount in grant.mounts]
+            sources = open_sources(lease.uid, places, root=self._root, commands=self._settings.watch_commands)
+            _check_still_there(grant, groups=groups is not None, sources=sources)
             jail = launch(nsjail.path, spec, text, outside_uid=lease.uid, groups=groups)
-            watch = Watch(jail, _bounds(grant), payload, groups)
-            watched = watch.run(lease, cancel=cancel, audit=audit, commands=commands)
+            targets = tuple(mount.target for mount in grant.mounts)
+            watch = Watch(jail, _bounds(grant), payload, groups, targets=targets)
+            watched = watch.run(lease, cancel=cancel, sources=sources, relay=relay)
             return RunRecord(
                 language=job.language,
                 nsjail_sha256=nsjail.sha256,
+                nsjail_libraries_sha256=nsjail.libraries_sha256,
                 own_uid=self._root,
                 spec=spec,
                 spec_sha256=digest(text),
                 watched=watched,
                 observations=watch.recorder.finish(),
-                audit=audit,
-                commands=commands,
+                sources=sources,
+                changed=[_compare(mount, before[mount.target]) for mount in grant.mounts if mount.target in before],
                 counters=groups.counters() if groups is not None else Counters(),
                 grouped=groups is not None,
                 collected=_collect(watched, Caps(grant.limits.artefacts, grant.limits.artefact_mib * _MIB), redactor),
+                live_was_cut=relay is not None and relay.cut,
             )
         finally:
             if watched is not None and watched.output_directory >= 0:
                 os.close(watched.output_directory)
-            for source in (audit, commands):
-                if source is not None:
-                    source.close()
+            sources.close()
             if groups is None or (groups.kill() and not groups.remove()):
                 lease.release()
             else:
@@ -180,21 +208,30 @@ class Sandbox:
             return self._runtime
 
     def _probe(self) -> Outcome:
-        return make_outcome(probe_grant(), self._run(probe_job(), probe_grant(), None, None), None)
+        folder = None
+        if self._root:  # something to be opened, so that the watch on files can show what it sees
+            folder = self._settings.state / "self-test"
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (folder / PROBE_FILE).write_bytes(b"")
+            (folder / PROBE_FILE).chmod(0o644)
+            folder.chmod(0o755)
+        grant = probe_grant(folder)
+        return make_outcome(grant, self._run(probe_job(), grant, None, None), None)
 
 
 def _unaltered(spec: JailSpec) -> JailSpec:
     return spec
 
 
-def _check_still_there(grant: Grant, *, groups: bool, audit: bool, commands: bool) -> None:
+def _check_still_there(grant: Grant, *, groups: bool, sources: Sources) -> None:
     """A layer that the self-test found may be gone by now: that is a refusal, too, never a silent downgrade."""
     there = {
         "cgroup_memory": groups,
         "cgroup_pids": groups,
         "cgroup_cpu": groups,
-        "kernel_audit": audit,
-        "command_watch": commands,
+        "kernel_audit": sources.audit is not None,
+        "command_watch": sources.commands is not None,
+        "file_watch": sources.files is not None or not grant.mounts,
     }
     for name in grant.layers:
         if not there.get(name, True):
@@ -202,6 +239,12 @@ def _check_still_there(grant: Grant, *, groups: bool, audit: bool, commands: boo
                 f"the profile demands the layer `{name}`, which could not be had for this run",
                 hint="see `custody doctor`",
             )
+
+
+def _compare(mount: MountRequest, before: Manifest) -> Changed:
+    """Only after the watch has ended: every process of the jail is dead."""
+    after = take_manifest(Path(mount.path), before)
+    return Changed(changes(mount.target, before, after), complete=before.complete and after.complete)
 
 
 def _bounds(grant: Grant) -> Bounds:

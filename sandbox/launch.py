@@ -13,12 +13,13 @@ import os
 import stat
 import subprocess
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SandboxError
 from .groups import Groups
-from .kernel import bind, mount_tmpfs, own_mount_namespace
+from .kernel import bind, bind_owned, mount_tmpfs, own_mount_namespace
 from .spec import Bind, JailSpec, staged_source
 
 __all__ = ["Descriptors", "Jail", "launch"]
@@ -123,16 +124,18 @@ def launch(nsjail: Path, spec: JailSpec, text: str, *, outside_uid: int, groups:
     """
     pipes = _make_pipes()
     started: list[subprocess.Popen[bytes]] = []
-    failures: list[OSError] = []
+    failures: list[OSError | SandboxError] = []
 
     def start() -> None:
         try:
             if spec.staged:
-                _stage(spec)
+                _stage(spec, outside_uid)
+            else:
+                _take_names(os.getuid())
             if groups is not None:
                 groups.join(threading.get_native_id())
             started.append(_start(nsjail, spec, text, outside_uid, pipes))
-        except OSError as error:
+        except (OSError, SandboxError) as error:
             failures.append(error)
 
     thread = threading.Thread(target=start, name="custody-jail-launcher")
@@ -151,11 +154,11 @@ def launch(nsjail: Path, spec: JailSpec, text: str, *, outside_uid: int, groups:
         raise
 
 
-def _check_started(failures: list[OSError]) -> None:
-    if failures:
-        raise SandboxError(f"the jail could not be started: {failures[0]}", hint="see `custody doctor`") from failures[
-            0
-        ]
+def _check_started(failures: list[OSError | SandboxError]) -> None:
+    for failure in failures:
+        if isinstance(failure, SandboxError):
+            raise failure
+        raise SandboxError(f"the jail could not be started: {failure}", hint="see `custody doctor`") from failure
 
 
 def _start(nsjail: Path, spec: JailSpec, text: str, outside_uid: int, pipes: _Pipes) -> "subprocess.Popen[bytes]":
@@ -165,6 +168,7 @@ def _start(nsjail: Path, spec: JailSpec, text: str, outside_uid: int, pipes: _Pi
             file.write(text.encode())
         inner = pipes.inner
         passed = (inner["control"], inner["relay"], inner["events"])
+        shown = (inner["log"],) if spec.log_inside else ()
         inside = f"{spec.inside_uid}:{outside_uid}:1"
         users = (
             ["-u", inside, "-g", inside]
@@ -172,7 +176,7 @@ def _start(nsjail: Path, spec: JailSpec, text: str, outside_uid: int, pipes: _Pi
             else ["-u", str(outside_uid), "-g", str(outside_uid)]
         )
         command = [str(nsjail), "-L", str(inner["log"]), "-C", f"/proc/self/fd/{configuration}", *users]
-        for descriptor in passed:
+        for descriptor in (*passed, *shown):
             command += ["--pass_fd", str(descriptor)]
         return subprocess.Popen(
             [*command, "--", *spec.command, *(str(descriptor) for descriptor in passed)],
@@ -188,7 +192,7 @@ def _start(nsjail: Path, spec: JailSpec, text: str, outside_uid: int, pipes: _Pi
         os.close(configuration)
 
 
-def _stage(spec: JailSpec) -> None:
+def _stage(spec: JailSpec, outside_uid: int) -> None:
     own_mount_namespace()
     binds = [(index, mount) for index, mount in enumerate(spec.mounts) if isinstance(mount, Bind) and not mount.device]
     sources = [(index, mount, os.open(mount.source, os.O_PATH | os.O_CLOEXEC)) for index, mount in binds]
@@ -196,11 +200,41 @@ def _stage(spec: JailSpec) -> None:
         mount_tmpfs(spec.staging, mode=_STAGING_MODE, size_bytes=_STAGING_BYTES)
         for index, mount, source in sources:
             target = staged_source(spec, index, mount)
-            if stat.S_ISDIR(os.fstat(source).st_mode):
+            found = os.fstat(source)
+            if stat.S_ISDIR(found.st_mode):
                 target.mkdir(mode=0o755)
             else:
                 target.touch(mode=0o644)
-            bind(source, target)
+            if mount.owned and found.st_uid != 0:
+                _bind_owned(source, target, found, outside_uid)
+            else:
+                bind(source, target)
     finally:
         for _, _, source in sources:
             os.close(source)
+
+
+def _bind_owned(source: int, target: Path, found: os.stat_result, outside_uid: int) -> None:
+    """What a user other than root granted for writing can be written; files made there are that user's."""
+    try:
+        bind_owned(source, target, owner=found.st_uid, group=found.st_gid, shown=outside_uid)
+    except OSError:  # not every file system can: then its own permissions decide, for a stranger
+        bind(source, target)
+
+
+def _take_names(uid: int) -> None:
+    """Takes the two fixed names below /tmp that nsjail uses without privileges, before another user of the machine does.
+
+    It mounts over them in a namespace of its own, so what lies there is never read; a stranger's would only stop every run.
+    """
+    if Path(f"/run/user/{uid}").is_dir():
+        return  # nsjail prefers that place, where nobody else can write
+    for name in ("root", "tmp"):
+        place = Path("/tmp") / f"nsjail.{uid}.{name}"  # noqa: S108 - nsjail's own choice
+        with suppress(FileExistsError):
+            place.mkdir(mode=0o700)
+        found = place.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid:
+            raise SandboxError(
+                f"another user of this machine has taken `{place}`, which nsjail needs", hint="have it removed by root"
+            )

@@ -23,6 +23,9 @@ _RECORD = re.compile(r"[0-9]{1,9}\x1f[0-9]{1,15}\x1f[a-z]{1,20}")
 _PORT = re.compile(r"[0-9]{1,5}")
 _SERVICES = {"http": 80, "https": 443, "smtp": 25, "ftp": 21, "ssh": 22, "domain": 53}
 _NO_NETWORK = "no network"
+_NOTHING_THERE = "the jail's own loopback, where the program had opened nothing"
+_LOOPBACK = re.compile(r"127\.[0-9.]{1,11}|::1|localhost|0\.0\.0\.0|::|")
+_EPHEMERAL = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +69,15 @@ class Recorder:
         commands: dict[tuple[str, ...], int] = {}
         files: dict[str, int] = {}
         egress: dict[tuple[str, int], int] = {}
+        own: set[tuple[str, int]] = set()
         limits = set()
         for key, count in totals.items():
             match key:
                 case ("egress", _, host, port):
                     place = (host, _port(port))
                     egress[place] = max(egress.get(place, 0), count)
+                case ("bind", _, host, port):
+                    own.add(_own_place(host, _port(port)))
                 case ("command", _, *words) if words:
                     commands[tuple(words)] = commands.get(tuple(words), 0) + count
                 case ("file", _, path):
@@ -80,6 +86,7 @@ class Recorder:
                     limits.add(name)
                 case _:
                     self._lost = True
+        egress = {place: count for place, count in egress.items() if not _is_own(place, own)}
         return Observations(
             commands=tuple(_command(words) for words in list(commands)[:_EACH]),
             files=tuple(
@@ -91,7 +98,7 @@ class Recorder:
                     host=host,
                     port=port,
                     allowed=False,
-                    reason=_NO_NETWORK,
+                    reason=_NOTHING_THERE if _LOOPBACK.fullmatch(host) else _NO_NETWORK,
                     source=SOURCE,
                     program_controlled=True,
                     count=count,
@@ -121,6 +128,19 @@ class Recorder:
             self._kinds += 1
             by_process = self._counts.setdefault(key, {})
         by_process[process] = max(by_process.get(process, 0), count)
+
+
+def _own_place(host: str, port: int) -> tuple[str, int]:
+    return ("loopback" if _LOOPBACK.fullmatch(host) else host, port)
+
+
+def _is_own(place: tuple[str, int], own: set[tuple[str, int]]) -> bool:
+    """Whether it is a place that the program itself had opened: then nothing was to leave, and it is no egress.
+
+    A place that was opened with port 0 has a number that the hook did not see.
+    """
+    host, port = _own_place(*place)
+    return (host, port) in own or (host == "loopback" and port >= _EPHEMERAL and (host, 0) in own)
 
 
 def _merged(egress: dict[tuple[str, int], int]) -> list[tuple[tuple[str, int], int]]:

@@ -8,18 +8,20 @@ from dataclasses import dataclass, replace
 from ..policies.types import Grant
 from ..redaction import Redactor
 from .artefacts import Collected
-from .audit import AuditReader, fold_denials
+from .audit import fold_denials
 from .classify import Evidence, classify
-from .commands import CommandWatch, merge_commands
+from .commands import merge_commands
 from .groups import Counters
 from .observe import Observations
+from .sources import Sources
 from .spec import JailSpec
 from .types import ObservedCommand, ObservedEgress, ObservedFile, Outcome, Output, Usage
 from .watch import Stream, Watched
 
-__all__ = ["RunRecord", "make_outcome"]
+__all__ = ["Changed", "RunRecord", "make_outcome"]
 
 _LOG_EXCERPT = 4000
+_MOST_FILES = 500
 _NAMESPACE_LAYERS = {
     "user": "user_namespace",
     "ns": "mount_namespace",
@@ -31,41 +33,52 @@ _NAMESPACE_LAYERS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What changed in one writable mount."""
+
+    files: list[ObservedFile]
+    complete: bool
+    """Whether nothing was left out for a cap."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """What one run was made of and what was seen of it."""
 
     language: str
     nsjail_sha256: str
+    nsjail_libraries_sha256: str
     own_uid: bool
     spec: JailSpec
     spec_sha256: str
     watched: Watched
     observations: Observations
-    audit: AuditReader | None
-    commands: CommandWatch | None
+    sources: Sources
+    changed: list[Changed]
     counters: Counters
     grouped: bool
     collected: Collected
+    live_was_cut: bool = False
 
 
 def make_outcome(grant: Grant, run: RunRecord, redactor: Redactor | None) -> Outcome:
     """Everything that is known of the run, redacted if a redactor is given."""
     watched, observed = run.watched, run.observations
+    denials = run.sources.audit.counts if run.sources.audit is not None else {}
     ending = classify(
         Evidence(
             watched=watched,
             counters=run.counters,
-            denials=run.audit.counts if run.audit is not None else {},
+            denials=denials,
             told=observed.limits,
             cpu_seconds=grant.limits.cpu_seconds,
             grouped=run.grouped,
         )
     )
-    denials = run.audit.counts if run.audit is not None else {}
     return Outcome(
         outcome=ending.outcome,
-        explanation=ending.explanation,
+        explanation=_redacted(ending.explanation, redactor),
         exit_code=ending.exit_code,
         signal=ending.signal,
         limits_hit=ending.limits_hit,
@@ -80,7 +93,9 @@ def make_outcome(grant: Grant, run: RunRecord, redactor: Redactor | None) -> Out
         stdout=_output(watched.stdout, redactor),
         stderr=_output(watched.stderr, redactor),
         artefacts=tuple(run.collected.artefacts),
-        refused_artefacts=tuple(run.collected.refused),
+        refused_artefacts=tuple(
+            replace(refused, name=_redacted(refused.name, redactor)) for refused in run.collected.refused
+        ),
         commands=_commands(run, redactor),
         files=_files(run, redactor),
         egress=_egress(run, redactor),
@@ -89,7 +104,8 @@ def make_outcome(grant: Grant, run: RunRecord, redactor: Redactor | None) -> Out
         layers=_layers_on(run),
         spec_sha256=run.spec_sha256,
         nsjail_sha256=run.nsjail_sha256,
-        log_excerpt=watched.log.decode("utf-8", "replace")[-_LOG_EXCERPT:],
+        nsjail_libraries_sha256=run.nsjail_libraries_sha256,
+        log_excerpt=_redacted(watched.log.decode("utf-8", "replace"), redactor)[-_LOG_EXCERPT:],
         observed_total=_totals(run)
         | {"syscalls": sum(denials.values()), "refused_artefacts": run.collected.refused_total},
     )
@@ -104,11 +120,17 @@ def _layers_on(run: RunRecord) -> tuple[str, ...]:
         names += ["cgroup_memory", "cgroup_pids", "cgroup_cpu"]
     if run.own_uid:
         names.append("own_uid")
-    if run.audit is not None:
+    if run.sources.audit is not None:
         names.append("kernel_audit")
-    if run.commands is not None:
+    if run.sources.commands is not None:
         names.append("command_watch")
+    if run.sources.files is not None:
+        names.append("file_watch")
     return tuple(sorted(names))
+
+
+def _redacted(text: str, redactor: Redactor | None) -> str:
+    return redactor.redact_text(text) if redactor is not None else text
 
 
 def _milli(micro: int | None) -> int | None:
@@ -136,36 +158,58 @@ def _unobserved(grant: Grant, run: RunRecord) -> tuple[str, ...]:
         ]
     else:
         said = [f"files and connections of programs in {run.language} are not observed"]
-    if run.commands is None:
-        said.append("commands are known from the program's own interpreter only, which the program controls")
-    elif run.commands.lost:
-        said.append("some process events were lost: commands may be missing")
-    if run.audit is None:
-        said.append("refused system calls are not observed: the runner may not read kernel audit records")
-    elif run.audit.lost:
-        said.append("some kernel audit records were lost")
+    said += _unobserved_by_kernel(run)
     if run.observations.lost:
         said.append("some records of the program's interpreter were lost, unreadable or too many")
     if not run.grouped:
         said.append("memory and processes of the whole run are not counted: there is no control group")
-    if any(mount.access == "write" for mount in grant.mounts):
-        said.append("what changed in writable mounts is not observed")
+    said += _unobserved_in_mounts(grant, run)
+    if run.live_was_cut:
+        said.append("live output was cut: whoever listened was too slow or gone")
     if run.watched.unfinished:
         said.append("the end of a stream was not reached")
     return tuple(said)
 
 
+def _unobserved_by_kernel(run: RunRecord) -> list[str]:
+    said = []
+    if run.sources.commands is None:
+        said.append("commands are known from the program's own interpreter only, which the program controls")
+    elif run.sources.commands.lost:
+        said.append("some process events were lost: commands may be missing")
+    if run.sources.audit is None:
+        said.append("refused system calls are not observed: the runner may not read kernel audit records")
+    elif run.sources.audit.lost:
+        said.append("some kernel audit records were lost")
+    return said
+
+
+def _unobserved_in_mounts(grant: Grant, run: RunRecord) -> list[str]:
+    said = []
+    if run.sources.files is None and grant.mounts:
+        said.append(f"openings of files in granted mounts are not observed: {run.sources.no_files}")
+    elif run.sources.files is not None and run.sources.files.lost:
+        said.append("some openings of files in granted mounts were lost")
+    if not all(changed.complete for changed in run.changed):
+        said.append("changes in writable mounts are known in part: there is more in them than is looked at")
+    return said
+
+
 def _totals(run: RunRecord) -> dict[str, int]:
     totals = dict(run.observations.totals)
-    if run.commands is not None:
-        merged = merge_commands(run.commands.commands, run.observations.commands)
-        totals["commands"] = run.commands.total + len(merged) - len(run.commands.commands)
+    if (seen := run.sources.commands) is not None:
+        merged = merge_commands(seen.commands, run.observations.commands)
+        totals["commands"] = seen.total + len(merged) - len(seen.commands)
+    opened = run.sources.files.total if run.sources.files is not None else 0
+    if opened or run.changed:
+        totals["files"] = totals.get("files", 0) + opened + sum(len(changed.files) for changed in run.changed)
     return totals
 
 
 def _commands(run: RunRecord, redactor: Redactor | None) -> tuple[ObservedCommand, ...]:
     told = run.observations.commands
-    commands = merge_commands(run.commands.commands, told) if run.commands is not None else told
+    seen = run.sources.commands
+    commands = merge_commands(seen.commands, told) if seen is not None else told
     if redactor is None:
         return commands
     return tuple(
@@ -179,7 +223,11 @@ def _commands(run: RunRecord, redactor: Redactor | None) -> tuple[ObservedComman
 
 
 def _files(run: RunRecord, redactor: Redactor | None) -> tuple[ObservedFile, ...]:
-    files = run.observations.files
+    changed = [file for mount in run.changed for file in mount.files]
+    opened = run.sources.files.files() if run.sources.files is not None else ()
+    known = {file.path for file in opened}
+    told = (file for file in run.observations.files if file.path not in known)
+    files = (*changed[:_MOST_FILES], *opened[:_MOST_FILES], *told)
     return files if redactor is None else tuple(replace(file, path=redactor.redact_text(file.path)) for file in files)
 
 

@@ -4,14 +4,27 @@ It must never mount more than the interpreter, its standard library and the mach
 """
 
 import json
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SandboxError
 from .spec import Bind, Link, MountPoint, Tmpfs
+from .types import Language
 
-__all__ = ["FIRST", "LANGUAGES", "SITE", "Language", "Runtime", "language_mounts", "probe_python", "runtime_mounts"]
+__all__ = [
+    "FIRST",
+    "PYTHON",
+    "SHELL",
+    "SITE",
+    "Runtime",
+    "known_languages",
+    "language_mounts",
+    "never_mounted",
+    "probe_python",
+    "runtime_mounts",
+]
 
 SITE = "/environment"
 """Where the packages of a run are mounted."""
@@ -39,26 +52,54 @@ _LIBRARY_DIRECTORIES = (
 _PLAIN_FILES = ("/etc/ld.so.cache", "/usr/share/zoneinfo")
 _STARTS_BY_NAME = ("/usr/bin/python3", "/usr/bin/python")
 _PROBE_SECONDS = 30
+_NEVER_MOUNTED = ("/", "/boot", "/dev", "/etc", "/home", "/proc", "/root", "/run", "/srv", "/sys", "/tmp", "/var")  # noqa: S108 - names to refuse
+_NEVER_BELOW = ("/dev", "/proc", "/run", "/sys")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Language:
-    """How programs of one language are started."""
-
-    binary: Path | None = None
-    """None: by the first process itself, which is Python."""
-    arguments: tuple[str, ...] = ()
-    """Before the program's own name."""
-    binds: tuple[Path, ...] = ()
-    """What the binary needs beyond shared libraries, where it exists."""
-
-
-LANGUAGES = {
-    "python": Language(),
+PYTHON = "python"
+SHELL = "bash"
+_OWN = (
+    Language(name=PYTHON, suffix=".py"),
+    Language(name=SHELL, binary=Path("/usr/bin/bash"), arguments=("--noprofile", "--norc"), suffix=".sh"),
     # without its compiler, which wants memory that is both writable and executable
-    "node": Language(binary=Path("/usr/bin/node"), arguments=("--jitless",), binds=(Path("/usr/share/nodejs"),)),
-    "bash": Language(binary=Path("/usr/bin/bash"), arguments=("--noprofile", "--norc")),
-}
+    Language(
+        name="node",
+        binary=Path("/usr/bin/node"),
+        arguments=("--jitless",),
+        binds=(Path("/usr/share/nodejs"),),
+        suffix=".js",
+    ),
+)
+
+
+def known_languages(declared: tuple[Language, ...] = ()) -> dict[str, Language]:
+    """Every language by name, ours and the declared ones.
+
+    Raises:
+        SandboxError: a declared one cannot be.
+    """
+    known = {language.name: language for language in _OWN}
+    for language in declared:
+        reason = ""
+        if language.name in known:
+            reason = "there is one of that name"
+        elif not re.fullmatch(r"[a-z][a-z0-9_+-]{0,30}", language.name):
+            reason = "its name is not a short lower-case word"
+        elif language.binary is None or any(not path.is_absolute() for path in (language.binary, *language.binds)):
+            reason = "its binary and binds need absolute paths"
+        elif any(never_mounted(path) for path in (language.binary, *language.binds)):
+            reason = "one of its paths is never mounted"
+        if reason:
+            raise SandboxError(
+                f"the runtime `{language.name[:40]}` cannot be used: {reason}", hint="correct it in custody.toml"
+            )
+        known[language.name] = language
+    return known
+
+
+def never_mounted(path: Path) -> bool:
+    """Whether this place of the host is kept out of every jail, whoever asks."""
+    return str(path) in _NEVER_MOUNTED or any(path.is_relative_to(place) for place in _NEVER_BELOW)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

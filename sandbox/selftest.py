@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TypedDict
 
 from ..errors import SandboxError
-from ..policies.types import Grant, Limits
+from ..policies.types import Access, Grant, Limits, MountRequest
 from .types import Job, Layer, LayerState, Outcome, OutcomeClass
 
-__all__ = ["layers_from_probe", "probe_grant", "probe_job"]
+__all__ = ["PROBE_FILE", "layers_from_probe", "probe_grant", "probe_job"]
 
 
 class _Seen(TypedDict):
@@ -37,6 +37,7 @@ _NAMESPACES = {
     "uts_namespace": "uts",
     "cgroup_namespace": "cgroup",
 }
+PROBE_FILE = "probe"
 _SECCOMP_FILTER = "2"
 _OPEN_FILES = 64
 _PROBE = b"""
@@ -50,6 +51,8 @@ def refused():
     except OSError as error:
         return error.errno
     return 0
+if os.path.isdir("/mnt/self-test"):
+    open("/mnt/self-test/probe").close()
 names = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
 os.waitpid(os.posix_spawn(sys.executable, [sys.executable, "-I", "-S", "-c", "pass"], {}), 0)
 print(json.dumps({
@@ -68,12 +71,13 @@ def probe_job() -> Job:
     return Job(run="self-test", code=_PROBE, file_name="probe.py")
 
 
-def probe_grant() -> Grant:
-    """A grant of next to nothing, for the self-test alone."""
+def probe_grant(folder: Path | None) -> Grant:
+    """A grant of next to nothing, for the self-test alone; the folder is mounted if there is one."""
     limits = Limits(
         wall_seconds=20, cpu_seconds=10, memory_mib=256, processes=16, open_files=_OPEN_FILES, disk_mib=4, output_kib=64
     )
-    return Grant(decision="self-test", principal="custody", profile="self-test", limits=limits)
+    mounts = (MountRequest(path=str(folder), access=Access.READ, target="self-test"),) if folder is not None else ()
+    return Grant(decision="self-test", principal="custody", profile="self-test", limits=limits, mounts=mounts)
 
 
 def layers_from_probe(probe: Callable[[], Outcome], *, root: bool) -> tuple[Layer, ...]:
@@ -150,7 +154,18 @@ def _outer(outcome: Outcome, seen: _Seen, *, root: bool) -> list[Layer]:
             "command_watch", watched, watch, "run as root, in the first namespaces, on a kernel with CONFIG_PROC_EVENTS"
         )
     )
-    layers.append(_layer("file_watch", False, watch, "do not demand it: it is not built yet"))
+    opened = any(file.source == "fanotify" and file.path.endswith(f"/{PROBE_FILE}") for file in outcome.files)
+    cause = next((said for said in outcome.unobserved if said.startswith("openings of files")), "")
+    layers.append(
+        _layer(
+            "file_watch",
+            opened,
+            cause or "the runner may not watch file systems: it is not root"
+            if not root
+            else cause or "no opening was seen",
+            "run as root (CAP_SYS_ADMIN), on a kernel with CONFIG_FANOTIFY; changes in writable mounts are told anyway",
+        )
+    )
     return layers
 
 

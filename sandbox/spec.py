@@ -42,6 +42,8 @@ class Bind:
     writable: bool = False
     executable: bool = False
     device: bool = False
+    owned: bool = False
+    """Whether what belongs to the owner of the source, unless that is root, is shown as the jail's own where it is staged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,10 @@ class JailSpec:
     hostname: str = "jail"
     namespaces: tuple[str, ...] = NAMESPACES
     inside_uid: int = 1000
+    keep_capabilities: bool = False
+    root_writable: bool = False
+    log_inside: bool = False
+    """Whether the pipe of nsjail's log is passed into the jail; like the two above never, but to show what it is good for."""
     staged: bool = False
     """Whether sources are bound below `staging` first, because the jail's uid cannot walk to them."""
     staging: Path = field(default=Path("/tmp"))  # noqa: S108 - an empty file system of the run's own is mounted over it
@@ -132,7 +138,7 @@ def render(spec: JailSpec) -> str:
         "log_level: INFO",
         "nice_level: 0",
         "keep_env: false",
-        "keep_caps: false",
+        f"keep_caps: {_boolean(spec.keep_capabilities)}",
         "disable_no_new_privs: false",
         "mount_proc: false",
         "iface_no_lo: false",
@@ -141,6 +147,8 @@ def render(spec: JailSpec) -> str:
         *(f"clone_new{name}: {_boolean(name in spec.namespaces)}" for name in NAMESPACES),
         *(line for index, mount in enumerate(spec.mounts) for line in _render_mount(spec, index, mount)),
     ]
+    if spec.root_writable:
+        lines.append("is_root_rw: true")
     if spec.seccomp:
         lines += [f"seccomp_string: {quote(line)}" for line in spec.seccomp.splitlines()]
         lines.append(f"seccomp_log: {_boolean(spec.seccomp_log)}")

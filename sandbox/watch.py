@@ -14,13 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from .audit import AuditReader
-from .commands import CommandWatch
 from .groups import Groups
 from .kernel import process_children, process_start
 from .launch import Jail
 from .lease import Lease
+from .live import LiveRelay
 from .observe import Recorder
+from .sources import Sources
 
 __all__ = ["Bounds", "Stopped", "Stream", "Watch", "Watched"]
 
@@ -95,11 +95,16 @@ class Watched:
 class Watch:
     """The loop for one jail."""
 
-    def __init__(self, jail: Jail, bounds: Bounds, payload: bytes, groups: Groups | None) -> None:
+    def __init__(
+        self, jail: Jail, bounds: Bounds, payload: bytes, groups: Groups | None, *, targets: tuple[str, ...] = ()
+    ) -> None:
         self._jail = jail
         self._bounds = bounds
         self._payload = memoryview(payload)
         self._groups = groups
+        self._targets = targets
+        self._sources = Sources()
+        self._relay_out: LiveRelay | None = None
         self._first: int | None = None
         self._places: list[int] = []
         self._log = bytearray()
@@ -115,20 +120,24 @@ class Watch:
         self.seen = Watched()
 
     def run(
-        self, lease: Lease, *, cancel: threading.Event | None, audit: AuditReader | None, commands: CommandWatch | None
+        self,
+        lease: Lease,
+        *,
+        cancel: threading.Event | None,
+        sources: Sources,
+        relay: LiveRelay | None = None,
     ) -> Watched:
         """Returns when the last process is dead and every stream is at its end, or was given up."""
         ends = self._jail.ends
         self._open = {getattr(ends, name): name for name in ("stdout", "stderr", "log", "relay", "events", "process")}
         for descriptor in self._open:
             self._poll.register(descriptor, select.POLLIN)
-        kernel: dict[int, AuditReader | CommandWatch] = {
-            source.fileno(): source for source in (audit, commands) if source is not None
-        }
+        self._sources, self._relay_out = sources, relay
+        kernel = {source.fileno(): source for source in sources.all()}
         for descriptor in kernel:
             self._poll.register(descriptor, select.POLLIN)
-        if commands is not None:
-            commands.follow(self._jail.process.pid)
+        if sources.commands is not None:
+            sources.commands.follow(self._jail.process.pid)
         try:
             lease.record(nsjail=self._jail.process.pid, nsjail_start=process_start(self._jail.process.pid))
             while self._open and not self.seen.unfinished:
@@ -165,9 +174,9 @@ class Watch:
             return True
         match name:
             case "stdout":
-                self._output(self.seen.stdout, data)
+                self._output("stdout", self.seen.stdout, data)
             case "stderr":
-                self._output(self.seen.stderr, data)
+                self._output("stderr", self.seen.stderr, data)
             case "log":
                 self._log += data[: max(0, _LOG_BYTES - len(self._log))]
             case "events":
@@ -180,11 +189,14 @@ class Watch:
                 self._hear(data)
         return bool(data)
 
-    def _output(self, stream: Stream, data: bytes) -> None:
+    def _output(self, name: str, stream: Stream, data: bytes) -> None:
         kept = len(self.seen.stdout.content) + len(self.seen.stderr.content)
         stream.digest.update(data)
         stream.seen += len(data)
-        stream.content += data[: max(0, self._bounds.output_bytes - kept)]
+        fitting = data[: max(0, self._bounds.output_bytes - kept)]
+        stream.content += fitting
+        if self._relay_out is not None and fitting:
+            self._relay_out.feed(name, fitting)
         if self.seen.stdout.seen + self.seen.stderr.seen > self._bounds.output_bytes:
             self._stop(Stopped.OUTPUT)
 
@@ -224,6 +236,9 @@ class Watch:
         try:
             self.seen.output_directory = os.open("work/out", flags, dir_fd=root)
             self._places = [os.open(path, flags, dir_fd=root) for _, path in _PLACES]
+            if self._sources.files is not None:
+                for target in self._targets:
+                    self._sources.files.admit(os.open(f"mnt/{target}", os.O_PATH | os.O_CLOEXEC, dir_fd=root))
         except OSError:
             return
         finally:

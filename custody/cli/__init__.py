@@ -12,7 +12,7 @@ from typer import TyperException
 from .. import __version__
 from ..errors import CustodyError, Exit
 from . import answers, evidence, machine, packages, policies, reviews, runs
-from .output import fail
+from .output import fail, json_wanted
 
 __all__ = ["app", "main"]
 
@@ -52,34 +52,35 @@ for room in (machine, runs, answers, packages, policies, evidence, reviews):
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    json = "--json" in sys.argv
     try:
         code = app(standalone_mode=False)
     except CustodyError as error:
-        code = fail(error.message, error.hint, error.exit_code, json=json)
+        code = fail(error.message, error.hint, error.exit_code, json=json_wanted())
     except TyperException as error:
         code = fail(
             _sentence(error.format_message()),
             "see `custody --help`, or --help after the command",
             Exit.USAGE,
-            json=json,
+            json="--json" in sys.argv,  # the parser gave up before it took any option
         )
     except (typer.Abort, KeyboardInterrupt):
-        code = fail("interrupted", "nothing more was done", Exit.CANCELLED, json=json)
+        code = fail("interrupted", "nothing more was done", Exit.CANCELLED, json=json_wanted())
     except UnicodeEncodeError:
-        code = fail("an argument is not text", "arguments are UTF-8", Exit.USAGE, json=json)
+        code = fail("an argument is not text", "arguments are UTF-8", Exit.USAGE, json=json_wanted())
     except BrokenPipeError:
         # the reader went away; there is nobody to tell
         sys.stderr.close()
         code = Exit.FAILURE
     except MemoryError:
-        code = fail("out of memory", "give the machine more, or make the request smaller", Exit.FAILURE, json=json)
+        code = fail(
+            "out of memory", "give the machine more, or make the request smaller", Exit.FAILURE, json=json_wanted()
+        )
     except Exception as error:  # noqa: BLE001 - at the door: an agent must never meet a traceback
         code = fail(
             f"internal error: {type(error).__name__}: {error}",
             "please report it; CUSTODY_DEBUG=1 shows where",
             Exit.FAILURE,
-            json=json,
+            json=json_wanted(),
             error=error,
         )
     sys.exit(int(code or 0))

@@ -8,14 +8,13 @@ import typer
 
 from ..errors import Exit, UsageError
 from .exposure import exposure_lines
-from .output import door, print_json, say, shown, table
+from .output import Json, door, print_json, say, shown, table
 
 if TYPE_CHECKING:
     from ..flows.approvals import Held
 
 __all__ = ["register"]
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; for use without a terminal.")]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import Exit
-from .output import door, print_json, result, say, shown, table
+from .output import Json, door, print_json, result, say, shown, table
 
 if TYPE_CHECKING:
     from ..flows.verification import Verified
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["entry_json", "entry_rows", "register"]
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 _SHOWN = 160
 
 

@@ -9,7 +9,9 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
 
 from ..errors import Exit
 
@@ -17,7 +19,25 @@ if TYPE_CHECKING:
     from ..flows.house import House
     from ..policies.types import Principal
 
-__all__ = ["door", "fail", "pass_through", "print_json", "say", "shown", "table"]
+__all__ = ["Json", "door", "fail", "pass_through", "print_json", "say", "shown", "table"]
+
+
+_json_wanted: list[bool] = []
+
+
+def _remember(wanted: bool) -> bool:
+    if wanted:
+        _json_wanted.append(True)
+    return wanted
+
+
+Json = Annotated[bool, typer.Option("--json", callback=_remember, is_eager=True, help="Print one JSON object instead.")]
+"""The option that every command has; an error of a command that was given it is an object too."""
+
+
+def json_wanted() -> bool:
+    """Whether this command was given --json; the program's own arguments do not count."""
+    return bool(_json_wanted)
 
 
 def say(text: str) -> None:

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import Exit
-from .output import door, print_json, result, say, shown, table, working
+from .output import Json, door, print_json, result, say, shown, table, working
 from .request import read_file
 
 if TYPE_CHECKING:
     from ..dependencies.types import Findings, PinFinding
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -51,6 +49,7 @@ def audit(
 
 def _print_findings(findings: "Findings") -> None:
     from ..flows.entries import worst
+    from ..flows.fixes import fixing_versions
 
     if findings.pins:
         table(
@@ -62,7 +61,7 @@ def _print_findings(findings: "Findings") -> None:
                     f.state,
                     worst(f) or "",
                     ", ".join(a.id for a in f.advisories) or f.reason,
-                    ", ".join(sorted({v for a in f.advisories for v in a.fixed_in})),
+                    ", ".join(fixing_versions(f)),
                 )
                 for f in findings.pins
             ],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import Exit, UsageError
-from .output import door, print_json, result, say, shown, table, working
+from .output import Json, door, print_json, result, say, shown, table, working
 from .request import Asked, make_request
 from .runs import (
     PASS_THROUGH,

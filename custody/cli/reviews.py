@@ -7,9 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import Exit, UsageError
-from .output import door, print_json, result, say, shown, table, working
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
+from .output import Json, door, print_json, result, say, shown, table, working
 
 
 def register(app: typer.Typer) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import Exit, SandboxError, UsageError
 from .exposure import exposure_lines
-from .output import door, pass_through, print_json, result, say, shown, table, working
+from .output import Json, door, pass_through, print_json, result, say, shown, table, working
 from .request import Asked, make_request
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from ..flows.checking import Checked
     from ..flows.passage import Result
+    from ..ledger.types import Entry
     from ..sandbox.types import Artefact
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Program = Annotated[str, typer.Argument(help="The program, or - for standard input.", metavar="FILE")]
 Arguments = Annotated[list[str] | None, typer.Argument(help="Arguments of the program.", metavar="[ARGUMENTS]...")]
 Requirements = Annotated[
@@ -176,7 +176,19 @@ def show_run(run: Annotated[str, typer.Argument(help="The run.", metavar="RUN")]
         print_json({"run": run, "entries": [entry_json(entry) for entry in found]})
     else:
         table(("entry", "time", "kind", "what"), entry_rows(found))
+        _say_exposure(found)
     return Exit.DONE
+
+
+def _say_exposure(found: "Sequence[Entry]") -> None:
+    """What the run could have done at worst, by its last decision."""
+    from ..ledger.events import PolicyDecided
+
+    decided = [e.event for e in found if isinstance(e.event, PolicyDecided) and e.event.stage == "run"]
+    if decided:
+        say("at worst it could:" if decided[-1].result != "denied" else "it was denied; at worst it could:")
+        for line in exposure_lines(decided[-1].exposure, decided[-1].limits):
+            say(f"  {line}")
 
 
 def _check_out(out: Path | None) -> None:

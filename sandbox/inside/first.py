@@ -10,7 +10,7 @@ It must never run a line of the program in its own process, and never be traceab
 
 # ruff: noqa: PTH102, PTH103, PTH109, PTH118, PTH120 - pathlib costs more than the rest of this start
 import _ctypes
-import _signal as signal  # the module `signal` imports enum, which costs as much as the start of the interpreter
+import _signal as signal  # type: ignore[import-not-found]  # has no stub; the module `signal` imports enum, which costs as much as the start of the interpreter
 import errno
 import gc
 import marshal
@@ -126,6 +126,7 @@ class Witness:
         self.files = frozenset(quiet_files)
         self.acts = {
             "socket.connect": self.address,
+            "socket.bind": self.address,
             "socket.sendto": self.address,
             "socket.getaddrinfo": self.lookup,
             "socket.gethostbyname": self.lookup,
@@ -164,12 +165,13 @@ class Witness:
             os.write(self.events, line.encode("utf-8", "backslashreplace")[:LINE] + b"\n")
 
     def address(self, event: str, args: tuple[object, ...]) -> None:
-        """A connection or a datagram."""
+        """A connection, a datagram, or a place of the program's own."""
         place = args[-1]
+        kind = "bind" if event == "socket.bind" else "egress"
         if isinstance(place, tuple) and len(place) >= HOST_AND_PORT:
-            self.tell("egress", event, text(place[0]), text(place[1]))
+            self.tell(kind, event, text(place[0]), text(place[1]))
         else:
-            self.tell("egress", event, "unix:" + text(place), "0")
+            self.tell(kind, event, "unix:" + text(place), "0")
 
     def lookup(self, event: str, args: tuple[object, ...]) -> None:
         """A name that is to be resolved."""

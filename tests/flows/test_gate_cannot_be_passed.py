@@ -188,9 +188,7 @@ def test_the_jail_refuses_a_grant_without_a_decision(house: House) -> None:
 
 
 @pytest.mark.jail
-def test_nothing_runs_before_its_start_is_acknowledged(
-    house: House, ask: Ask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_runs_before_its_start_is_acknowledged(house: House, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
 
     def look(*_: object, **__: object) -> object:

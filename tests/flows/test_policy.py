@@ -51,7 +51,9 @@ def newest(house: House, kind: str) -> events.Event:
 def add_rule(folder: Path) -> Path:
     """A folder with one more rule that concerns agents only, and its tests."""
     (folder / "extra.cedar").write_text(EXTRA.replace("(principal, action", "(principal is Agent, action"))
-    tests = EXTRA_TESTS.replace("runs, expect", "runs, by: ticketless, expect").replace("it does,", "it does, by: ticketless,")
+    tests = EXTRA_TESTS.replace("runs, expect", "runs, by: ticketless, expect").replace(
+        "it does,", "it does, by: ticketless,"
+    )
     (folder / "tests" / "extra.yaml").write_text(
         "principals: {ticketless: {kind: agent, owner: alice, roles: [developer]}}\n" + tests
     )
@@ -119,10 +121,19 @@ def test_who_may_not_change_policies_is_refused_on_record(house: House, folder: 
     assert policies_in_force(house.ledger) == PolicySet.shipped()
 
 
+RULE = '@id("{id}") @reason("x") forbid (principal, action == Action::"execute", resource) when {{ {when} }};\n'
+
+
 def append(name: str, text: str) -> Callable[[Path], object]:
     return lambda folder: (folder / name).write_text(
         ((folder / name).read_text() if (folder / name).exists() else "") + text
     )
+
+
+def project_permit(folder: Path) -> None:
+    (folder / "project").mkdir()
+    permit = RULE.format(id="x", when="true").replace("forbid", "permit")
+    (folder / "project" / "x.cedar").write_text(permit)
 
 
 def remove_rules(folder: Path) -> None:
@@ -130,7 +141,6 @@ def remove_rules(folder: Path) -> None:
         path.unlink()
 
 
-RULE = '@id("{id}") @reason("x") forbid (principal, action == Action::"execute", resource) when {{ {when} }};\n'
 BAD = {
     "a broken rule": (append("x.cedar", RULE.format(id="x", when="context.limits.memory_mib >")), "x.cedar:1"),
     "a condition that does not parse": (append("x.cedar", RULE.format(id="x", when="1 = 2")), "x.cedar:1"),
@@ -147,10 +157,7 @@ BAD = {
         append("tests/mounts.yaml", "    - {name: wrong, expect: denied, rules: [run-developers]}\n"),
         "expected denied",
     ),
-    "a permit in a project layer": (
-        lambda folder: ((folder / "project").mkdir(), append("project/x.cedar", RULE.format(id="x", when="true").replace("forbid", "permit"))(folder)),
-        "project layer",
-    ),
+    "a permit in a project layer": (project_permit, "project layer"),
     "an unknown field in the settings": (append("profiles.toml", "[default2]\nunknown = 1\n"), "profiles.toml"),
     "a secret in a comment": (append("lists.toml", f"# ghp_{'A' * 36}\n"), "looks like a secret"),
 }
@@ -174,7 +181,9 @@ def test_a_bad_set_is_refused_with_a_sentence_and_the_old_one_stays(house: House
 
 
 def test_a_set_that_nobody_could_change_again_is_refused(house: House, folder: Path) -> None:
-    text = '@id("frozen") @reason("x") @control("CM-5") forbid (principal, action == Action::"changePolicy", resource);\n'
+    text = (
+        '@id("frozen") @reason("x") @control("CM-5") forbid (principal, action == Action::"changePolicy", resource);\n'
+    )
     (folder / "x.cedar").write_text(text)
     tests = folder / "tests" / "administration.yaml"
     cases = tests.read_text().replace(
@@ -184,7 +193,10 @@ def test_a_set_that_nobody_could_change_again_is_refused(house: House, folder: P
     cases = cases.replace(
         "action: changePolicy, by: judge-bot, expect: denied, rules: [policy-people-only]",
         "action: changePolicy, by: judge-bot, expect: denied, rules: [frozen, policy-people-only]",
-    ).replace("action: changePolicy, expect: denied, rules: [default-deny]", "action: changePolicy, expect: denied, rules: [frozen]")
+    ).replace(
+        "action: changePolicy, expect: denied, rules: [default-deny]",
+        "action: changePolicy, expect: denied, rules: [frozen]",
+    )
     tests.write_text(cases)
     (folder / "tests" / "x.yaml").write_text(
         "rules:\n  frozen:\n"
@@ -232,9 +244,7 @@ def test_a_folder_that_cannot_be_read_is_said(house: House) -> None:
 
 
 @pytest.mark.jail
-def test_every_decision_of_a_session_can_be_made_again_across_a_change(
-    house: House, ask: Ask, folder: Path
-) -> None:
+def test_every_decision_of_a_session_can_be_made_again_across_a_change(house: House, ask: Ask, folder: Path) -> None:
     runs = [
         go(house, ask()),
         go(house, ask(hosts=(HostRequest("api.example.org", 443),))),
@@ -301,9 +311,7 @@ def test_a_past_run_is_judged_by_other_policies(house: House, ask: Ask, folder: 
 
 
 @pytest.mark.jail
-def test_an_approval_given_before_the_policies_changed_counts_for_nothing(
-    house: House, ask: Ask, folder: Path
-) -> None:
+def test_an_approval_given_before_the_policies_changed_counts_for_nothing(house: House, ask: Ask, folder: Path) -> None:
     held = go(house, ask(HIDDEN, who="scout"))
     approve(house, held.run, named(house, "bob"), comment="")
     (folder / "lists.toml").write_text((folder / "lists.toml").read_text() + "# one comment more\n")

@@ -2,6 +2,7 @@
 
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,12 @@ def test_an_added_principal_is_in_the_file_and_on_record(house: House) -> None:
     assert path.read_text().startswith(DIRECTORY.rstrip())
     assert stat.S_IMODE(path.stat().st_mode) == mode
     added = Directory.from_file(path).by_os_user("helper")
-    assert (added.id, added.kind, added.owner, added.roles) == ("helper.bot", PrincipalKind.AGENT, "bob", ("developer",))
+    assert (added.id, added.kind, added.owner, added.roles) == (
+        "helper.bot",
+        PrincipalKind.AGENT,
+        "bob",
+        ("developer",),
+    )
     event = newest(house)
     assert isinstance(event, events.PrincipalAdded)
     assert (event.principal, event.by, event.owner) == ("helper.bot", "alice", "bob")
@@ -64,7 +70,7 @@ def test_a_disabled_principal_and_its_agents_may_nothing_from_then_on(house: Hou
 def test_comments_and_other_tables_stay_as_they_were_written(make_home: MakeHome) -> None:
     text = (
         "# who is who\n[humans.alice]  # me\nos_user = 'alice'\nroles = ['policy-admin']\n"
-        "enabled = true # for now\n\n[humans.\"b.c\"]\nenabled=true\n# the end"
+        'enabled = true # for now\n\n[humans."b.c"]\nenabled=true\n# the end'
     )
     with open_house(make_home(directory=text)) as house:
         disable_principal(house, named(house, "alice"), "b.c", reason="")
@@ -82,7 +88,11 @@ REFUSED = {
     "a login that is taken": (NewPrincipal(name="a1", kind=PrincipalKind.HUMAN, os_user="bob"), PolicyError, "same OS"),
     "an unknown team": (NewPrincipal(name="a1", kind=PrincipalKind.HUMAN, teams=("x",)), PolicyError, "not among"),
     "a role that is none": (NewPrincipal(name="a1", kind=PrincipalKind.HUMAN, roles=("A b",)), UsageError, "role"),
-    "a login with a line break": (NewPrincipal(name="a1", kind=PrincipalKind.HUMAN, os_user="a\nb"), UsageError, "OS user"),
+    "a login with a line break": (
+        NewPrincipal(name="a1", kind=PrincipalKind.HUMAN, os_user="a\nb"),
+        UsageError,
+        "OS user",
+    ),
     "a login with a quote": (NewPrincipal(name="a1", kind=PrincipalKind.HUMAN, os_user='bob"#'), None, ""),
 }
 
@@ -110,10 +120,11 @@ def test_a_circle_of_teams_is_refused_with_a_sentence() -> None:
 @pytest.mark.parametrize("who", ["bob", "scout", "gone", "carol"])
 def test_who_may_not_manage_principals_is_refused_on_record(house: House, who: str) -> None:
     before = house.places.directory.read_bytes()
-    for attempt in (
+    attempts: list[Callable[[], int]] = [
         lambda: add_principal(house, named(house, who), AGENT),
         lambda: disable_principal(house, named(house, who), "bob", reason=""),
-    ):
+    ]
+    for attempt in attempts:
         with pytest.raises(CustodyError) as caught:
             attempt()
         assert caught.value.exit_code == Exit.DENIED

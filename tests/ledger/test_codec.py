@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from custody.errors import EvidenceError, LedgerError
 from custody.ledger import Draft, PayloadRef
-from custody.ledger.codec import MAX_LEAF_BYTES, _validator, decode_leaf, encode_draft, parse_leaf, payload_refs
+from custody.ledger.codec import MAX_LEAF_BYTES, validator_of, decode_leaf, encode_draft, parse_leaf, payload_refs
 from custody.ledger.events import CATALOGUE, Event, LedgerHeartbeat, OutputRecord, RunHeld
 from custody.ledger.projection import microseconds, project, project_draft
 
@@ -237,7 +237,7 @@ class Loose(Event):
 
 def test_a_type_outside_the_grammar_has_no_codec() -> None:
     with pytest.raises(TypeError, match="is no type of the catalogue"):
-        _validator(Loose)
+        validator_of(Loose)
 
 
 def test_microseconds_are_exact() -> None:

@@ -414,3 +414,46 @@ def test_other_times_are_other_answers_where_a_rule_says_so() -> None:
     freezing = Asking(Gate(with_rules(text)))
     assert isinstance(freezing.run(), Allowed)
     assert isinstance(freezing.run(now=NOW.replace(month=12, day=25)), Denied)
+
+
+SHARED = '[data_sets.shared]\nclassification = "internal"\npaths = ["/data/shared"]\n'
+
+
+def test_what_reaches_out_of_the_jail_is_asked_for_the_owner_too(shipped: PolicySet) -> None:
+    """An agent is no way to what its owner may not see."""
+    careful = Asking(Gate(PolicySet({**without_tests(shipped), "lists.toml": SHARED})))
+    mounts = (MountRequest("/data/shared/a.csv", Access.READ, "a.csv"),)
+    of_developer = changed(CODER, owner_roles=("developer",))
+    allowed = careful.run(request(of_developer, mounts=mounts))
+    assert isinstance(allowed, Allowed)
+    assert [item.resource for item in allowed.basis.items if item.action == "mountRead"] == [
+        "/data/shared/a.csv",
+        "/data/shared/a.csv (for the owner alice)",
+    ]
+    assert len(allowed.grant.mounts) == 1
+    denied = careful.run(request(changed(CODER, owner_roles=("auditor",)), mounts=mounts))
+    assert isinstance(denied, Denied)
+    assert [(item.resource, item.result) for item in denied.basis.items if item.action == "mountRead"] == [
+        ("/data/shared/a.csv", "allowed"),
+        ("/data/shared/a.csv (for the owner alice)", "denied"),
+    ]
+    assert isinstance(careful.run(request(changed(of_developer, owner_enabled=False), mounts=mounts)), Denied)
+
+
+def without_tests(policies: PolicySet) -> dict[str, str]:
+    """The files of a set without its tests, which are slow to read."""
+    return {name: text for name, text in policies.files.items() if not name.startswith("tests/")}
+
+
+def test_what_is_held_shows_what_it_would_be_granted_once_approved() -> None:
+    """A permit that an approval brings into play adds its records to what the approver agrees to."""
+    text = """@id("watched") @reason("Approved runs are watched") @record("commands")
+    permit (principal in Role::"developer", action == Action::"execute", resource)
+    when { context.common.approvals.contains("security-reviewer") };"""
+    watching = Asking(Gate(with_rules(text)))
+    held = watching.run(request(CODER), code=HIDING)
+    assert isinstance(held, NeedsApproval)
+    assert held.grant.records == ("commands",)
+    decision = watching.run(request(CODER), code=HIDING, approvals=[approval(held)])
+    assert isinstance(decision, Allowed)
+    assert replace(decision.grant, decision="") == replace(held.grant, decision="")

@@ -1,0 +1,242 @@
+"""What the gate costs over plain Cedar, and what code facts cost over parsing alone.
+
+python benchmarks/policies.py [--json] [--quick]
+"""
+
+import argparse
+import ast
+import hashlib
+import json
+import os
+import platform
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+import cedarpy
+
+from custody.policies import Gate, PolicySet, read_code
+from custody.policies.reader_process import ReaderProcess
+from custody.policies.types import (
+    Allowed,
+    CodeFacts,
+    DependencyFacts,
+    History,
+    PackageFacts,
+    Principal,
+    PrincipalKind,
+    RunRequest,
+)
+
+ROUNDS = 400
+QUICK_ROUNDS = 100
+BUNDLE = 10
+RULES = (50, 500)
+GATE_TARGET = 1.5
+FACTS_TARGET = 3.0
+LINES = 200
+
+NOW = datetime(2026, 3, 1, 9, tzinfo=UTC)
+CODE = b"print('hello')\n"
+_RULE = re.compile(r'@id\("([^"]+)"\)')
+_EXTRA = """
+@id("extra-{number}") @reason("This package is not used here") @control("CM-7")
+forbid (principal in Role::"developer", action == Action::"install", resource is Package)
+when {{ resource.name == "package-{number}" && resource.critical + resource.high >= 0 }};
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One ratio of interleaved medians."""
+
+    name: str
+    value: float
+    baseline: str
+    target: float
+    better: str
+    runs: int
+    ok: bool
+
+
+def main() -> int:
+    """Measure, print, and say by the exit code whether every target was met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    options = parser.parse_args()
+    rounds = QUICK_ROUNDS if options.quick else ROUNDS
+    results = [*(gate_result(rules, rounds) for rules in RULES), facts_result(rounds)]
+    if options.json:
+        print(json.dumps({"machine": machine(), "results": [asdict(result) for result in results]}, indent=2))
+    else:
+        for result in results:
+            verdict = "ok" if result.ok else "TOO SLOW"
+            print(f"{result.name}: {result.value:.2f} x {result.baseline}, target {result.target:.1f}: {verdict}")
+    return 0 if all(result.ok for result in results) else 1
+
+
+# ---------------------------------------------------------------- the gate
+
+
+def gate_result(rules: int, rounds: int) -> Result:
+    """A whole decision of one turn, from facts to grant, against the engine's answer to the same questions, already written down."""
+    gate = Gate(policies_of(rules))
+    if gate.rules != rules:
+        message = f"{gate.rules} rules where {rules} were to be measured"
+        raise RuntimeError(message)
+    packages = tuple(PackageFacts(name=f"dependency-{n}", version="1.0", age_days=90) for n in range(BUNDLE - 1))
+    dependencies = DependencyFacts(total=len(packages), data_class="imported", packages=packages)
+    person = Principal(id="alice", kind=PrincipalKind.HUMAN, roles=("developer",))
+    request = RunRequest(principal=person, code=CODE, file_name="program.py")
+    facts = CodeFacts(language="python", sha256=hashlib.sha256(CODE).hexdigest(), bytes=len(CODE), parsed=True)
+
+    def decide() -> object:
+        return gate.run(
+            request,
+            dependencies=dependencies,
+            code=facts,
+            history=History(),
+            approvals=(),
+            lock_sha256="0" * 64,
+            now=NOW,
+            decision="decision",
+        )
+
+    decision = decide()
+    if not isinstance(decision, Allowed) or len(decision.basis.items) != BUNDLE:
+        message = "the measured request is not the bundle that was meant"
+        raise RuntimeError(message)
+    return compared(
+        f"decision on {BUNDLE} items under {rules} rules",
+        decide,
+        plain_batch(gate, decision.basis.inputs),
+        baseline="a plain cedarpy batch",
+        target=GATE_TARGET,
+        rounds=rounds,
+    )
+
+
+def policies_of(rules: int) -> PolicySet:
+    """The shipped set, brought to exactly that many rules."""
+    files = {name: text for name, text in PolicySet.shipped().files.items() if not name.startswith("tests/")}
+    for name in ("administration.cedar", "approvals.cedar"):
+        del files[name]
+    known = sum(len(_RULE.findall(text)) for name, text in files.items() if name.endswith(".cedar"))
+    files["extra.cedar"] = "".join(_EXTRA.format(number=number) for number in range(rules - known))
+    return PolicySet(files)
+
+
+def plain_batch(gate: Gate, inputs: bytes) -> Callable[[], object]:
+    """The same questions over the same entities, put to Cedar directly: policies and schema read once, as ours are."""
+    asked = json.loads(inputs)
+    schema = cedarpy.Schema.from_str(next(iter(gate.policies.texts(".cedarschema").values())))
+    policies = cedarpy.PolicySet.from_str("\n".join(gate.policies.texts(".cedar").values()))
+    entities = json.dumps(asked["entities"])
+    requests = [{name: value for name, value in one.items() if name != "words"} for one in asked["requests"]]
+
+    def batch() -> object:
+        return cedarpy.is_authorized_batch(requests, policies, cedarpy.Entities.from_json_str(entities, schema), schema)
+
+    return batch
+
+
+# ---------------------------------------------------------------- code facts
+
+
+def facts_result(rounds: int) -> Result:
+    """Everything that is read from a program, by way of the resident reader, against parsing it in this process."""
+    code = program().encode()
+    with ReaderProcess() as reader:
+
+        def facts() -> object:
+            return read_code(code, language="python", file_name="program.py", reader=reader)
+
+        return compared(
+            f"code facts of {LINES} lines",
+            facts,
+            lambda: ast.parse(code),
+            baseline="ast.parse",
+            target=FACTS_TARGET,
+            rounds=rounds,
+        )
+
+
+def program() -> str:
+    """A program as agents write them: imports, functions, strings, calls; the same every time."""
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield from ("import csv", "import json", "from collections import defaultdict", "from pathlib import Path", "")
+    for number in range(19):
+        yield from (
+            f"def summarise_{number}(rows, *, key='region', limit={number}):",
+            f'    """Totals of column {number} by region, the largest first."""',
+            "    totals = defaultdict(float)",
+            "    for row in rows:",
+            "        if row.get(key) and float(row['amount']) > 0:",
+            "            totals[row[key].strip().lower()] += float(row['amount']) * 1.19",
+            "    ordered = sorted(totals.items(), key=lambda pair: (-pair[1], pair[0]))",
+            f"    Path('out/table-{number}.json').write_text(json.dumps(dict(ordered[:limit]), indent=2))",
+            "    return [f'{name}: {value:.2f}' for name, value in ordered if value > limit]",
+            "",
+        )
+    yield from (
+        "if __name__ == '__main__':",
+        "    with open('input.csv', newline='', encoding='utf-8') as file:",
+        "        everything = list(csv.DictReader(file))",
+        "    for line in summarise_0(everything):",
+        "        print(line)",
+    )
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def compared(
+    name: str, ours: Callable[[], object], theirs: Callable[[], object], *, baseline: str, target: float, rounds: int
+) -> Result:
+    """Both in turn, so that what else the machine does meets them alike."""
+    times: Mapping[str, list[float]] = {"ours": [], "theirs": []}
+    for _ in range(rounds // 10):
+        ours(), theirs()
+    for _ in range(rounds):
+        times["ours"].append(seconds(ours))
+        times["theirs"].append(seconds(theirs))
+    value = statistics.median(times["ours"]) / statistics.median(times["theirs"])
+    return Result(
+        name=name,
+        value=round(value, 2),
+        baseline=baseline,
+        target=target,
+        better="lower",
+        runs=rounds,
+        ok=value <= target,
+    )
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes once."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def machine() -> dict[str, object]:
+    """What it was measured on."""
+    return {
+        "system": platform.system(),
+        "release": platform.release(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
