@@ -174,10 +174,10 @@ def _pinned(house: House, result: Result) -> Result:
     if folder is None:
         return result
     try:
-        keep_pin(house.ledger.checkpoint(), folder)
+        remark = keep_pin(house.ledger.checkpoint(), folder).remark
     except LedgerError as error:
-        return replace(result, notes=(*result.notes, f"no pin was kept outside: {error.message}"))
-    return result
+        remark = f"no pin was kept outside: {error.message}"
+    return replace(result, notes=(*result.notes, remark)) if remark else result
 
 
 def cancelled(house: House, passage: Passage) -> None:

@@ -4,6 +4,10 @@ A pin inside the home is not outside: whoever can rewrite the ledger can rewrite
 """
 
 import os
+import shutil
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,9 +17,22 @@ from ..errors import LedgerError, UsageError
 from ..ledger import Pin
 from ..ledger.types import Checkpoint
 
-__all__ = ["keep_pin", "read_pin", "write_pin"]
+__all__ = ["Kept", "keep_pin", "read_pin", "write_pin"]
 
 _PIN_BYTES = 64 * 1024
+_GIT_SECONDS = 30
+_SIGNATURE = b"\n\n\xe2\x80\x94 "
+"""C2SP signed-note: a text, an empty line, lines of signatures."""
+_PIN_HINT = "give the file that `custody verify --write-pin` wrote"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A checkpoint in a pin directory."""
+
+    path: Path
+    remark: str = ""
+    """What could not be done about it though it was kept; empty if all is well."""
 
 
 def read_pin(source: str, *, home: Path) -> Pin:
@@ -25,33 +42,38 @@ def read_pin(source: str, *, home: Path) -> Pin:
         UsageError: it cannot be read, or is no signed note.
     """
     if urlsplit(source).scheme in {"http", "https"}:
-        return Pin(source, _fetch(source), outside=True)
-    path = Path(source)
+        content, outside = _fetch(source), True
+    else:
+        content, outside = _load(Path(source), home)
+    if _SIGNATURE not in content:
+        raise UsageError(f"pin `{source}` is no signed note", hint=_PIN_HINT)
+    return Pin(source, content.decode("utf-8", "replace"), outside=outside)
+
+
+def _load(path: Path, home: Path) -> tuple[bytes, bool]:
     try:
         real = path.resolve(strict=True)
         with real.open("rb") as file:
-            content = file.read(_PIN_BYTES)
+            return file.read(_PIN_BYTES), not real.is_relative_to(home.resolve())
     except OSError as error:
-        raise UsageError(
-            f"pin `{source}` cannot be read: {error.strerror}",
-            hint="give the file that `custody verify --write-pin` wrote",
-        ) from error
-    if b"\n\n\xe2\x80\x94 " not in content:  # C2SP signed-note: a text, an empty line, lines of signatures
-        raise UsageError(
-            f"pin `{source}` is no signed note", hint="give the file that `custody verify --write-pin` wrote"
-        )
-    return Pin(source, content.decode("utf-8", "replace"), outside=not real.is_relative_to(home.resolve()))
+        raise UsageError(f"pin `{path}` cannot be read: {error.strerror}", hint=_PIN_HINT) from error
 
 
-def _fetch(address: str) -> str:
+def _fetch(address: str) -> bytes:
+    """No more than a pin may have, whatever the other side sends."""
+    content = b""
     try:
-        response = httpx.get(address, timeout=20, follow_redirects=False)
-        response.raise_for_status()
-    except httpx.HTTPError as error:
+        with httpx.stream("GET", address, timeout=20, follow_redirects=False) as response:
+            response.raise_for_status()
+            for part in response.iter_bytes(_PIN_BYTES):
+                content += part
+                if len(content) >= _PIN_BYTES:
+                    break
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise UsageError(
             f"pin `{address}` cannot be fetched: {type(error).__name__}", hint="check the address, or give a file"
         ) from error
-    return response.content[:_PIN_BYTES].decode("utf-8", "replace")
+    return content[:_PIN_BYTES]
 
 
 def write_pin(checkpoint: Checkpoint, path: Path) -> None:
@@ -68,16 +90,74 @@ def write_pin(checkpoint: Checkpoint, path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder may be a file, or gone
+            beside.unlink(missing_ok=True)
         raise LedgerError(
             f"pin `{path}` cannot be written: {error.strerror}", hint="give another place with --write-pin"
         ) from error
 
 
-def keep_pin(checkpoint: Checkpoint, folder: Path) -> Path:
-    """Keep a checkpoint under its size in a pin directory, beside `latest`; its path."""
+def keep_pin(checkpoint: Checkpoint, folder: Path) -> Kept:
+    """Keep a checkpoint under its size in a pin directory, beside `latest.note`; in a git repository it is committed too.
+
+    Raises:
+        LedgerError: the files cannot be written. A commit that fails is no error but a remark: the pin itself is kept.
+    """
     path = folder / f"checkpoint-{checkpoint.size:012d}.note"
+    latest = folder / "latest.note"
     write_pin(checkpoint, path)
-    write_pin(checkpoint, folder / "latest.note")
-    return path
+    write_pin(checkpoint, latest)
+    return Kept(path, _commit(folder, (path.name, latest.name), f"{checkpoint.origin}: {checkpoint.size} entries"))
+
+
+def _commit(folder: Path, names: tuple[str, ...], message: str) -> str:
+    """Why the files could not be committed; empty if they were, or if this is no repository."""
+    if not any((place / ".git").exists() for place in (folder, *folder.absolute().parents)):
+        return ""
+    git = shutil.which("git")
+    if git is None:
+        return f"the pin is not committed: `{folder}` is a git repository, and git is not installed"
+    try:
+        _git(git, folder, "add", "--force", "--", *names)
+        if _git(git, folder, "diff", "--cached", "--name-only", "--", *names):
+            _git(git, folder, "commit", "--quiet", "--no-verify", "--only", f"--message={message}", "--", *names)
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr or error.stdout or "no reason given").strip().splitlines()[-1:]
+        return f"the pin is not committed: {' '.join(said)[:200]}"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"the pin is not committed: {type(error).__name__}"
+    return ""
+
+
+def _git(git: str, folder: Path, *arguments: str) -> str:
+    """Git with nothing of the caller's environment, and no program of the repository's own choosing.
+
+    It still refuses a repository of another user (`safe.directory`), whose configuration could name programs to run.
+    """
+    settings = {
+        "user.name": "custody",
+        "user.email": "custody@localhost",
+        "commit.gpgSign": "false",
+        "core.hooksPath": os.devnull,
+        "core.fsmonitor": "false",
+        "gc.auto": "0",
+    }
+    command = [git, *(part for name, value in settings.items() for part in ("-c", f"{name}={value}"))]
+    done = subprocess.run(
+        [*command, *arguments],
+        cwd=folder,
+        env={"PATH": os.defpath, "LC_ALL": "C", "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_GIT_SECONDS,
+        check=True,
+    )
+    return done.stdout.strip()

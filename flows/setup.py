@@ -92,7 +92,6 @@ def _fill(
         folder.mkdir(parents=True, mode=0o700)
     author = principals.by_os_user(os_user, authentication="os-user")
     with Ledger.create(places.ledger, origin=f"custody.local/{secrets.token_hex(4)}") as ledger:
-        places.verifier_key.write_text(f"{ledger.verifier_key}\n", encoding="utf-8")
         _open_book(ledger, policy_set, gate, principals, author, time)
 
 

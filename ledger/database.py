@@ -72,7 +72,7 @@ def all_rows(connection: Connection, statement: str, parameters: Row = ()) -> li
     cursor = connection.connection.cursor()
     try:
         cursor.execute(statement, parameters)
-        found: list[Row] = cursor.fetchall()
+        found: list[Row] = list(cursor.fetchall())
     finally:
         with suppress(sqlite3.ProgrammingError):
             cursor.close()

@@ -132,7 +132,7 @@ class PageReader:
         for place, shape in enumerate(shapes):
             if (versions[place], shape) in known:
                 continue
-            cls = CATALOGUE[kinds[place], versions[place]]
+            cls: type = CATALOGUE[kinds[place], versions[place]]
             event: Event = validator_of(cls).validate_python(bodies[place])
             tells, refers = tells_outcome(cls), may_refer(cls)
             if tells:

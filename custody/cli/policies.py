@@ -15,7 +15,6 @@ from .runs import (
     Arguments,
     Hosts,
     Inputs,
-    Json,
     LimitOptions,
     Mounts,
     ProfileName,
