@@ -37,6 +37,15 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class RuntimeSettings(_Section):
+    """One more language that programs can be written in."""
+
+    binary: Path = Field(description="the interpreter, by absolute path")
+    arguments: tuple[str, ...] = Field((), description="given to it before the program's own name")
+    binds: tuple[Path, ...] = Field((), description="what it needs beyond shared libraries, mounted read-only")
+    suffix: str = Field("", description="what names of such programs end with")
+
+
 class SandboxSettings(_Section):
     """Where the jail's parts are."""
 
@@ -48,6 +57,14 @@ class SandboxSettings(_Section):
     )
     cgroups: bool | None = Field(
         None, description="control groups: true demands them, false does without, unset uses them where the runner may"
+    )
+
+
+    watch_commands: bool = Field(
+        True, description="the kernel is asked for every program that is started in a jail, where the runner may"
+    )
+    runtimes: dict[str, RuntimeSettings] = Field(
+        {}, description="more languages than Python, bash and node, by name; the policy set must allow them too"
     )
 
 

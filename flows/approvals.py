@@ -168,8 +168,9 @@ def approve(house: House, run: str, approver: Principal, *, comment: str) -> int
     """Record that this person agrees to exactly what the run's binding covers; the entry's index.
 
     Raises:
-        UsageError: the run does not wait for an approval, or what waits is not what would be decided now; the attempt is on record.
-        CustodyError: Cedar does not let this person approve it (exit 3); the attempt is on record.
+        UsageError: the run does not wait for an approval; the attempt is on record.
+        CustodyError: Cedar does not let this person approve it, or what waits is not what would be decided now (exit 3); the attempt
+            is on record.
     """
     answer = _answer(house, run, approver, "approve")
     _require_current(house, answer)
@@ -282,7 +283,7 @@ def _require_current(house: House, answer: _Answer) -> None:
         events.AccessDenied(action="approve", source=batch.actor, rules=(STALE_APPROVAL,), reason=reason[:300], count=1)
     )
     batch.write()
-    raise UsageError(f"run `{held.run}` cannot be approved: {reason}", hint=hint)
+    raise CustodyError(f"run `{held.run}` cannot be approved: {reason}", hint=hint, exit_code=Exit.DENIED)
 
 
 def _waiting(house: House, run: str, person: Principal, action: str) -> Held:

@@ -58,12 +58,19 @@ def _silent(step: str) -> None:
 
 
 def run_directly(
-    house: House, request: RunRequest, *, progress: Progress = _silent, cancel: threading.Event | None = None
+    house: House,
+    request: RunRequest,
+    *,
+    progress: Progress = _silent,
+    cancel: threading.Event | None = None,
+    live: pipeline.Listener | None = None,
 ) -> Result:
     """Receive a request and take it all the way in this process."""
     machine.recover(house)
     progress("receive")
-    return conduct(house, receive(house, request, conductor=Conductor.DIRECT), progress=progress, cancel=cancel)
+    return conduct(
+        house, receive(house, request, conductor=Conductor.DIRECT), progress=progress, cancel=cancel, live=live
+    )
 
 
 def submit(house: House, request: RunRequest) -> Passage:
@@ -116,7 +123,13 @@ def _record_second(house: House, run: str) -> None:
 
 
 def continue_run(
-    house: House, run: str, caller: Principal, *, progress: Progress = _silent, cancel: threading.Event | None = None
+    house: House,
+    run: str,
+    caller: Principal,
+    *,
+    progress: Progress = _silent,
+    cancel: threading.Event | None = None,
+    live: pipeline.Listener | None = None,
 ) -> Result:
     """Take a held run on, by its requester: from the audit again, with fresh data.
 
@@ -139,11 +152,16 @@ def continue_run(
         return passage
     if machine.expire(house, passage, known):
         return _result(passage)
-    return conduct(house, passage, progress=progress, cancel=cancel)
+    return conduct(house, passage, progress=progress, cancel=cancel, live=live)
 
 
 def conduct(
-    house: House, passage: Passage, *, progress: Progress = _silent, cancel: threading.Event | None = None
+    house: House,
+    passage: Passage,
+    *,
+    progress: Progress = _silent,
+    cancel: threading.Event | None = None,
+    live: pipeline.Listener | None = None,
 ) -> Result:
     """Take a passage through the steps; whatever happens before the start becomes an end, not a lost run."""
     try:
@@ -154,7 +172,7 @@ def conduct(
                 progress(step.__name__)
                 if step is pipeline.execute:
                     with interrupts.shielded() as flag:
-                        pipeline.execute(house, passage, flag)
+                        pipeline.execute(house, passage, flag, live)
                 else:
                     step(house, passage)
     except KeyboardInterrupt:

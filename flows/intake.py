@@ -22,7 +22,8 @@ from .record import Batch
 
 __all__ = ["receive", "resolve_mounts", "validate"]
 
-LANGUAGES = ("python",)
+LANGUAGES = ("python", "bash", "node")
+"""Beside those that the settings declare."""
 _CODE_BYTES = 1024 * 1024
 _FILE_BYTES = 16 * 1024 * 1024
 _FILES = 30
@@ -104,7 +105,7 @@ def _record_submission(house: House, passage: Passage) -> None:
 
 def validate(house: House, request: RunRequest) -> Lock:
     """Everything that can be refused without a policy; gives the lock."""
-    _check_code(request)
+    _check_code(request, (*LANGUAGES, *house.settings.sandbox.runtimes))
     _check_inputs(request)
     if request.profile not in house.gate.profiles:
         known = ", ".join(f"`{name}`" for name in sorted(house.gate.profiles))
@@ -121,10 +122,10 @@ def validate(house: House, request: RunRequest) -> Lock:
     return check_declared(request.declared, lock)
 
 
-def _check_code(request: RunRequest) -> None:
-    if request.language not in LANGUAGES:
+def _check_code(request: RunRequest, languages: Sequence[str]) -> None:
+    if request.language not in languages:
         raise UsageError(
-            f"there is no runtime for `{_shown(request.language)}`", hint=f"known are {', '.join(LANGUAGES)}"
+            f"there is no runtime for `{_shown(request.language)}`", hint=f"known are {', '.join(languages)}"
         )
     if not _is_name(request.file_name) or request.file_name in {".", ".."}:
         raise UsageError(

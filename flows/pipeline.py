@@ -26,7 +26,7 @@ from ..ledger import events
 from ..policies import approval_state
 from ..policies.types import Allowed, Denied, DependencyFacts, Grant, NeedsApproval, PackageFacts, Reason
 from ..sandbox import Sandbox
-from ..sandbox.types import JailSettings, Job, LayerState, Outcome, OutcomeClass, Output, Usage
+from ..sandbox.types import JailSettings, Job, Language, LayerState, Live, Outcome, OutcomeClass, Output, Usage
 from . import ending, entries
 from .approvals import STALE_APPROVAL, approval_events, stale_approvals
 from .history import history_of
@@ -37,6 +37,7 @@ from .record import Batch, record
 
 __all__ = [
     "STEPS",
+    "Listener",
     "Step",
     "audit",
     "audit_lock",
@@ -50,6 +51,8 @@ __all__ = [
 ]
 
 Step = Callable[[House, Passage], None]
+Listener = Callable[[str, bytes], None]
+"""Hears `stdout` or `stderr` and bytes while the program runs; only where the grant allows live output."""
 
 _EMPTY = Output(
     sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", seen=0, content=b"", truncated=False
@@ -221,6 +224,14 @@ def build(house: House, passage: Passage) -> None:
     )
 
 
+def declared_languages(house: House) -> tuple[Language, ...]:
+    """What the settings declare beside Python, bash and node."""
+    return tuple(
+        Language(name=name, binary=r.binary, arguments=r.arguments, binds=r.binds, suffix=r.suffix)
+        for name, r in house.settings.sandbox.runtimes.items()
+    )
+
+
 def sandbox_of(house: House) -> Sandbox:
     """The jail of this home."""
     return Sandbox(
@@ -229,18 +240,22 @@ def sandbox_of(house: House) -> Sandbox:
             nsjail=house.settings.sandbox.nsjail,
             python=house.settings.sandbox.python,
             cgroups=house.settings.sandbox.cgroups,
+            watch_commands=house.settings.sandbox.watch_commands,
+            languages=declared_languages(house),
         )
     )
 
 
-def execute(house: House, passage: Passage, cancel: threading.Event | None = None) -> None:
+def execute(
+    house: House, passage: Passage, cancel: threading.Event | None = None, live: Listener | None = None
+) -> None:
     """Claim, start, run and ingest, in one piece: between the claim and the end nothing may come in between."""
     if passage.result:
         return
     sandbox = sandbox_of(house)
     if not _layers_present(house, passage, sandbox) or not claim(house, passage):
         return
-    ending.finish(house, passage, _run(passage, sandbox, house, cancel or threading.Event()))
+    ending.finish(house, passage, _run(passage, sandbox, house, cancel or threading.Event(), live))
 
 
 def _layers_present(house: House, passage: Passage, sandbox: Sandbox) -> bool:
@@ -311,7 +326,9 @@ def refuse_second(house: House, run: str, actor: str) -> Result:
     return Result(run=run, end="already_claimed", entry=index, explanation=reason)
 
 
-def _run(passage: Passage, sandbox: Sandbox, house: House, cancel: threading.Event) -> Outcome:
+def _run(
+    passage: Passage, sandbox: Sandbox, house: House, cancel: threading.Event, listener: Listener | None
+) -> Outcome:
     """The jailed run. Whatever goes wrong on our side is an outcome: the run was started and must have its end."""
     request = passage.request
     job = Job(
@@ -323,9 +340,11 @@ def _run(passage: Passage, sandbox: Sandbox, house: House, cancel: threading.Eve
         files=tuple((file.name, file.content) for file in request.files),
         environment=passage.environment.path if passage.environment else None,
     )
+    longest = max((len(v.encode()) for v in house.settings.secret_values if "\n" in v), default=0)
+    live = Live(write=listener, longest_secret=longest) if listener is not None else None
     began = time.monotonic()
     try:
-        return sandbox.run(job, _granted(passage), cancel=cancel, redactor=house.redactor)
+        return sandbox.run(job, _granted(passage), cancel=cancel, redactor=house.redactor, live=live)
     except SandboxError as error:
         return _our_failure(error.message, began)
     except OSError as error:

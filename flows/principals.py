@@ -215,7 +215,7 @@ def _without(principals: Mapping[str, Principal], name: str) -> dict[str, Princi
         known: replace(
             principal,
             enabled=principal.enabled and known != name,
-            owner_enabled=principal.owner_enabled and name not in {known, principal.owner},
+            owner_enabled=principal.owner_enabled and name != (principal.owner or known),
         )
         for known, principal in principals.items()
     }

@@ -1,21 +1,28 @@
-"""Checking the whole ledger, against checkpoints that were kept elsewhere.
+"""Checking the whole ledger, against checkpoints that were kept elsewhere; and proving one entry to a stranger.
 
-It works without policies, and on a copy or a read-only home (then it says that it did not record). It never says "verified" without an
+Checking works without policies, and on a copy or a read-only home (then it says that it did not record). It never says "verified" without an
 outside pin that agreed.
 """
 
+import hashlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ConfigurationError, CustodyError, Exit
-from ..ledger import Draft, Pin, Verification, events, verify_ledger
+from ..errors import ConfigurationError, CustodyError, Exit, UsageError
+from ..ledger import Draft, Entry, Pin, Verification, check_proof, events, verify_ledger
+from ..ledger.types import Inclusion
+from ..policies.types import Denied, Principal
 from ..settings import Settings
-from .house import Places, new_id, now, open_ledger
+from .access import authorise, subject_of
+from .house import House, Places, new_id, now, open_ledger
 from .pins import read_pin, write_pin
+from .record import record
 
-__all__ = ["Verified", "verify"]
+__all__ = ["Proved", "Verified", "check_receipt", "prove", "verify"]
+
+_PROOF_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +49,16 @@ def verify(
     actor: str,
     pins: Sequence[str] = (),
     key: Path | None = None,
+    from_pin: bool = False,
     write_pin_to: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Verified:
     """Check everything, record the verdict where that is possible, and keep the newest checkpoint if asked to."""
     places = Places(settings.home)
     read = [read_pin(pin, home=settings.home) for pin in pins]
-    verification = verify_ledger(places.ledger, verifier_key=_key(places, key), pins=read, progress=progress)
+    verification = verify_ledger(
+        places.ledger, verifier_key=_key(places, key), pins=read, from_pin=from_pin, progress=progress
+    )
     remarks = [f"pin `{pin.label}` lies inside the home, so it anchors nothing" for pin in read if not pin.outside]
     if key is None:
         remarks.append("the verifier key was taken from the home; give --key with a copy that was kept elsewhere")
@@ -68,7 +78,10 @@ def verify(
 
 
 def _key(places: Places, key: Path | None) -> str:
-    path = key or places.verifier_key
+    return _read_key(key or places.verifier_key)
+
+
+def _read_key(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -90,3 +103,79 @@ def _record(settings: Settings, actor: str, verification: Verification) -> int:
     time = now()
     with open_ledger(settings) as ledger:
         return ledger.append([Draft(id=new_id("verified", time), event=event, actor=actor, time=time)])[0].index
+
+
+# ---------------------------------------------------------------- one entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proved:
+    """One entry with the proof that it stands in the ledger."""
+
+    entry: Entry
+    proof: str
+    """C2SP tlog-proof; it carries the entry's exact bytes."""
+    tree_size: int
+    recorded: int
+
+
+def prove(house: House, principal: Principal, what: str) -> Proved:
+    """A proof for somebody who has neither this home nor this program, of an entry or of the end of a run.
+
+    Args:
+        house: the home.
+        principal: who asks; it may be whoever may read the audit, or read the run that the entry is of.
+        what: number of an entry, id of a run (its `run:finished`), or id of an event.
+
+    Raises:
+        UsageError: there is no such entry.
+        CustodyError: this principal may not read it (exit 3); the attempt is on record.
+    """
+    entry = _entry(house, what)
+    _authorise(house, principal, entry)
+    proof = house.ledger.prove(entry.index, with_leaf=True)
+    size = check_proof(proof, entry.leaf, house.ledger.verifier_key).checkpoint.size
+    event = events.LedgerExported(
+        format="tlog-proof", first=entry.index, last=entry.index, sha256=hashlib.sha256(proof.encode()).hexdigest()
+    )
+    recorded = record(house, event, actor=principal.id).index
+    return Proved(entry=entry, proof=proof, tree_size=size, recorded=recorded)
+
+
+def check_receipt(path: Path, *, key: Path) -> Inclusion:
+    """What a proof that carries its entry proves, to somebody who has the verifier key and nothing else.
+
+    Raises:
+        UsageError: the file cannot be read.
+        EvidenceError: it proves nothing (exit 8).
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(_PROOF_BYTES + 1).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"proof `{path}` cannot be read", hint="give the file that `custody prove` wrote") from error
+    return check_proof(text, None, _read_key(key))
+
+
+def _entry(house: House, what: str) -> Entry:
+    if what.isascii() and what.isdecimal():
+        if int(what) >= house.ledger.size:
+            raise UsageError(f"there is no entry {what[:20]}", hint=f"the newest is {house.ledger.size - 1}")
+        return house.ledger.entry_at(int(what))
+    found = next(house.ledger.entries(run=what, kinds=("run:finished",)), None) or house.ledger.entry(what)
+    if found is None:
+        raise UsageError(
+            "there is no such entry, event or finished run",
+            hint="give the number of an entry (`custody log show`) or the id of a run that has its end",
+        )
+    return found
+
+
+def _authorise(house: House, principal: Principal, entry: Entry) -> None:
+    time = house.clock()
+    may_read_all = house.gate.act(principal, "readAudit", now=time, decision=new_id("dec", time))
+    if entry.run is not None and isinstance(may_read_all, Denied):
+        about = subject_of(entry.run, list(house.ledger.entries(run=entry.run, kinds=("run:submitted",))))
+        authorise(house, principal, "readRun", subject=entry.run, about=about)
+    else:
+        authorise(house, principal, "readAudit", subject=f"entry {entry.index}")

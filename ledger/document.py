@@ -59,13 +59,17 @@ def page() -> str:
 
 def _overview(kinds: list[type[Event]]) -> str:
     lines = ["| kind | says |", "| --- | --- |"]
-    lines += [f"| [`{cls.KIND.name}`](#{_anchor(cls.KIND)}) | {_summary(cls)} |" for cls in kinds]
+    lines += [f"| [`{_heading(cls.KIND)}`](#{_anchor(cls.KIND)}) | {_summary(cls)} |" for cls in kinds]
     return "\n".join(lines) + "\n"
 
 
 def _anchor(kind: Kind) -> str:
     """As the common renderers make it of the heading."""
-    return kind.name.replace(":", "")
+    return _heading(kind).replace(":", "").replace(",", "").replace(" ", "-")
+
+
+def _heading(kind: Kind) -> str:
+    return kind.name if kind.version == 1 else f"{kind.name}, version {kind.version}"
 
 
 def _section(cls: type[Event]) -> str:
@@ -78,7 +82,7 @@ def _section(cls: type[Event]) -> str:
     ]
     if kind.controls:
         facts.append("evidence for " + ", ".join(kind.controls))
-    return f"### {kind.name}\n\n{_summary(cls)}\n\n{'; '.join(facts)}.\n\n{_fields(cls)}"
+    return f"### {_heading(kind)}\n\n{_summary(cls)}\n\n{'; '.join(facts)}.\n\n{_fields(cls)}"
 
 
 def _summary(cls: type) -> str:

@@ -127,7 +127,8 @@ def _opens(uri: str) -> bool:
     except (DBAPIError, sqlite3.Error) as error:
         origin = error.orig if isinstance(error, DBAPIError) else error
         code = getattr(origin, "sqlite_errorcode", 0) & 0xFF
-        return code not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+        # the last two: on a full disk SQLite cannot make the index of its log beside it
+        return code not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL}
     else:
         return True
     finally:

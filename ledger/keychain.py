@@ -64,6 +64,11 @@ class KeyChain:
         self._first = self._rotations[0].old if self._rotations else trusted
 
     @property
+    def first(self) -> Verifier:
+        """The key that the ledger began with."""
+        return self._first
+
+    @property
     def rotations(self) -> tuple[Rotation, ...]:
         """The rotations that are believed if their checkpoints stand."""
         return self._rotations

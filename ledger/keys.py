@@ -128,9 +128,10 @@ class KeyDirectory:
         """What was last signed for."""
         path = self.directory / _MEMORY
         try:
-            kept = [signed for line in path.read_bytes().split(b"\n") if (signed := _signed_in(line)) is not None]
+            raw = path.read_bytes()
         except FileNotFoundError as error:
             raise EvidenceError(f"the signer's memory is gone: `{path}`", hint=_MEMORY_HINT) from error
+        kept = [signed for place in (raw[:_PLACE], raw[_PLACE:]) if (signed := _signed_in(place)) is not None]
         if not kept:
             raise EvidenceError(f"the signer's memory cannot be read: `{path}`", hint=_MEMORY_HINT)
         return max(kept)

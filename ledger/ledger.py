@@ -25,7 +25,7 @@ from .keychain import rotations_in
 from .keys import KeyDirectory, Signed, require_origin
 from .notes import Proof, Signer, parse_checkpoint, render_proof
 from .payloads import require_committed, seal
-from .queries import Wanted, count_entries, entry_by_id, stream_entries
+from .queries import Wanted, count_entries, entry_at, entry_by_id, stream_entries
 from .tiles import stored_tree
 from .tree import EMPTY_ROOT, Frontier
 from .turn import taking_turn
@@ -253,8 +253,8 @@ class Ledger:
         with self._reading() as connection:
             return self._newest_checkpoint(connection)
 
-    def prove(self, index: int) -> str:
-        """A C2SP tlog-proof: that the entry stands in the tree of the newest checkpoint."""
+    def prove(self, index: int, *, with_leaf: bool = False) -> str:
+        """A C2SP tlog-proof: that the entry stands in the tree of the newest checkpoint; with its leaf it needs nothing else."""
         with self._reading() as connection:
             checkpoint = self._newest_checkpoint(connection)
             if not 0 <= index < checkpoint.size:
@@ -263,7 +263,13 @@ class Ledger:
                 path = stored_tree(connection, checkpoint.size).inclusion(index)
             except ValueError as error:
                 raise EvidenceError(f"no proof can be made: {error}", hint="run `custody verify`") from error
-        return render_proof(Proof(index, tuple(path), checkpoint.note))
+            leaf = entry_at(connection, index).leaf if with_leaf else b""
+        return render_proof(Proof(index, tuple(path), checkpoint.note, leaf))
+
+    def entry_at(self, index: int) -> Entry:
+        """The entry of that number; a LedgerError if there is none."""
+        with self._reading() as connection:
+            return entry_at(connection, index)
 
     # ------------------------------------------------------------ private
 

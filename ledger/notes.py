@@ -148,28 +148,32 @@ class Proof:
     index: int
     path: tuple[bytes, ...]
     note: str
+    extra: bytes = b""
+    """Not authenticated by itself; ours is the leaf, which is right if the path leads from it to the root."""
 
 
 def render_proof(proof: Proof) -> str:
     """The text of a proof."""
-    lines = [_PROOF_HEADER, f"index {proof.index}", *map(_encode, proof.path)]
+    extra = [f"extra {_encode(proof.extra)}"] if proof.extra else []
+    lines = [_PROOF_HEADER, *extra, f"index {proof.index}", *map(_encode, proof.path)]
     return "\n".join(lines) + "\n\n" + proof.note
 
 
 def parse_proof(text: str) -> Proof:
-    """Read a proof; opaque extra data is allowed by the format and ignored."""
+    """Read a proof, with its extra data if it has some."""
     head, separator, note = text.partition("\n\n")
     lines = head.split("\n")
     if lines.pop(0) != _PROOF_HEADER or not separator or len(text) > _MAX_NOTE:
         raise _unreadable(f"the proof does not begin with `{_PROOF_HEADER}`")
+    extra = b""
     if lines and lines[0].startswith("extra "):
-        _decode(lines.pop(0).removeprefix("extra "), "the proof's extra data")
+        extra = _decode(lines.pop(0).removeprefix("extra "), "the proof's extra data")
     if not lines or not lines[0].startswith("index "):
         raise _unreadable("the proof names no index")
     index = _number(lines.pop(0).removeprefix("index "), "the proof's index")
     if len(lines) > _MAX_PATH:
         raise _unreadable("the proof is longer than any tree is high")
-    return Proof(index, tuple(_hash(line, "the proof") for line in lines), note)
+    return Proof(index, tuple(_hash(line, "the proof") for line in lines), note, extra)
 
 
 def _split_note(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Engine, Select, func, select
 
-from ..errors import EvidenceError
+from ..errors import EvidenceError, LedgerError
 from .codec import decode_leaf
 from .database import reading
 from .projection import microseconds, outcome_of
@@ -18,7 +18,7 @@ from .tables import entry as entries_table
 from .tables import event_index
 from .types import Entry
 
-__all__ = ["Wanted", "count_entries", "entry_by_id", "stream_entries"]
+__all__ = ["Wanted", "count_entries", "entry_at", "entry_by_id", "stream_entries"]
 
 _PAGE = 256
 
@@ -101,6 +101,15 @@ def entry_by_id(connection: Connection, event_id: str) -> Entry | None:
     if entry.id != event_id:
         raise EvidenceError(f"entry {entry.index} is not the event `{event_id}`", hint="run `custody verify`")
     return entry
+
+
+def entry_at(connection: Connection, index: int) -> Entry:
+    """The entry of that number."""
+    table = entries_table.c
+    row = connection.execute(select(table.leaf).where(table.idx == index)).one_or_none() if index < 1 << 63 else None
+    if row is None:
+        raise LedgerError(f"there is no entry {index}", hint="`custody log show` shows the newest")
+    return decode_leaf(index, row.leaf)
 
 
 def _size(connection: Connection) -> int:

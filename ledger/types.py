@@ -117,6 +117,7 @@ class Inclusion:
 
     index: int
     checkpoint: Checkpoint
+    leaf: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from .evidence import check_schema, damage_of, opened_as_evidence, unreadable
 from .findings import Findings
 from .keychain import KeyChain, rotations_in
 from .keys import KeyDirectory
-from .lifecycle import check_runs
+from .lifecycle import check_opening, check_runs, check_services
 from .notes import Verifier, parse_checkpoint, parse_proof
 from .tree import inclusion_root, leaf_hash
 from .types import Inclusion, LedgerFiles, Pin, Verification
@@ -54,9 +54,11 @@ def verify_ledger(
     return checker.result()
 
 
-def check_proof(proof: str, leaf: bytes, verifier_key: str) -> Inclusion:
-    """What the proof proves of the leaf; an EvidenceError if it proves nothing."""
+def check_proof(proof: str, leaf: bytes | None, verifier_key: str) -> Inclusion:
+    """What the proof proves of the leaf, or of the one that it carries; an EvidenceError if it proves nothing."""
     parsed = parse_proof(proof)
+    if leaf is None:
+        leaf = parsed.extra
     key = _trusted(verifier_key)
     checkpoint = parse_checkpoint(parsed.note, key)
     if checkpoint.origin != key.name:
@@ -66,7 +68,7 @@ def check_proof(proof: str, leaf: bytes, verifier_key: str) -> Inclusion:
             f"the proof does not lead from this entry to the checkpoint of size {checkpoint.size}",
             hint="either the entry was changed, or the proof belongs to another one",
         )
-    return Inclusion(parsed.index, checkpoint)
+    return Inclusion(parsed.index, checkpoint, leaf)
 
 
 class _Checker:
@@ -187,7 +189,9 @@ class _Checker:
             findings.not_checked.append(
                 f"the content of {contents.unknown} entries: this release does not know their kind"
             )
+        check_opening(connection, findings, keys)
         check_runs(connection, findings)
+        check_services(connection, findings)
         self._check_anchors(connection)
 
     def _skip(self, walk: Walk) -> None:

@@ -146,14 +146,14 @@ class Slice:
     def ask_for_both(self, action: str, resource: Uid, words: str, context: Mapping[str, Json]) -> None:
         """Add a question about something outside the jail: for an agent or service its owner has to be allowed it too.
 
-        Without that an agent would be a way to what its owner may not reach; without an owner there is nobody who could be allowed.
+        Without that an agent would be a way to what its owner may not reach. One without an owner is asked for as an unknown human.
         """
         self.ask(action, resource, words, context)
         who = self.principal
-        if who.kind is not PrincipalKind.HUMAN and who.owner is not None:
-            owner = self._owner(who, who.owner)
+        if who.kind is not PrincipalKind.HUMAN:
+            owner = self._owner(who)
             request = EngineRequest(owner, action, resource, {"common": self.common(), **context})
-            self.items.append(Item(request, f"{words} (for the owner {who.owner})"))
+            self.items.append(Item(request, f"{words} (for the owner {who.owner or 'that is missing'})"))
 
     def profile(self, profile: Profile) -> Uid:
         """The profile as an entity."""
@@ -249,12 +249,13 @@ class Slice:
             [*(Uid("Role", role) for role in roles), *(Uid("Team", team) for team in teams)],
         )
 
-    def _owner(self, who: Principal, owner: str) -> Uid:
+    def _owner(self, who: Principal) -> Uid:
         """The accountable human of an agent or service, with what the directory says of that human."""
-        roles, teams = (who.owner_roles, who.owner_teams) if who.known and who.owner_enabled else ((), ())
+        owner, known = who.owner or "", who.known and who.owner is not None
+        roles, teams = (who.owner_roles, who.owner_teams) if known and who.owner_enabled else ((), ())
         facts: dict[str, Json] = {
             "name": owner,
-            "known": who.known,
+            "known": known,
             "enabled": who.owner_enabled,
             "accountable": owner,
             "owner_enabled": who.owner_enabled,

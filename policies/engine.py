@@ -9,7 +9,7 @@ What this adapter guarantees over plain Cedar:
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TypeAlias
@@ -33,6 +33,7 @@ ENGINE = f"cedarpy {version('cedarpy')}"
 
 Json: TypeAlias = "bool | int | str | Sequence[Json] | Mapping[str, Json] | None"
 
+_ACTION = re.compile(r'Action::"[A-Za-z]+"')
 _POSITIONAL = re.compile(r"\bpolicy(\d+)\b")
 
 
@@ -131,8 +132,19 @@ class Schema:
     def problems(self, policy: str) -> tuple[str, ...]:
         """What Cedar's strict validator says against one policy."""
         result = cedarpy.validate_policies(policy, self.handle)
-        messages = tuple(dict.fromkeys(error.error.removeprefix("for policy `policy0`, ") for error in result.errors))
+        messages = _once_for_all_actions(error.error.removeprefix("for policy `policy0`, ") for error in result.errors)
         return messages or (() if result.validation_passed else ("it does not fit the schema",))
+
+
+def _once_for_all_actions(messages: Iterable[str]) -> tuple[str, ...]:
+    """Messages that differ in the action alone, which Cedar gives for each action that a rule speaks of, as one."""
+    alike: dict[str, list[str]] = {}
+    for message in sorted(set(messages)):
+        alike.setdefault(_ACTION.sub("", message), []).append(message)
+    return tuple(
+        first if not others else f"{first} (and the same for {len(others)} other actions)"
+        for first, *others in alike.values()
+    )
 
 
 class Engine:

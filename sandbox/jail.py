@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import LayerError
@@ -102,6 +103,8 @@ class Sandbox:
         finally:
             if relay is not None:
                 relay.finish()
+        if relay is not None:
+            record = replace(record, live_was_cut=relay.cut)
         return make_outcome(grant, record, redacting)
 
     def sweep(self) -> tuple[str, ...]:
@@ -149,7 +152,7 @@ class Sandbox:
             _check_still_there(grant, groups=groups is not None, sources=sources)
             jail = launch(nsjail.path, spec, text, outside_uid=lease.uid, groups=groups)
             targets = tuple(mount.target for mount in grant.mounts)
-            watch = Watch(jail, _bounds(grant), payload, groups, targets=targets)
+            watch = Watch(jail, _bounds(grant, spec), payload, groups, targets=targets)
             watched = watch.run(lease, cancel=cancel, sources=sources, relay=relay)
             return RunRecord(
                 language=job.language,
@@ -165,7 +168,6 @@ class Sandbox:
                 counters=groups.counters() if groups is not None else Counters(),
                 grouped=groups is not None,
                 collected=_collect(watched, Caps(grant.limits.artefacts, grant.limits.artefact_mib * _MIB), redactor),
-                live_was_cut=relay is not None and relay.cut,
             )
         finally:
             if watched is not None and watched.output_directory >= 0:
@@ -247,10 +249,13 @@ def _compare(mount: MountRequest, before: Manifest) -> Changed:
     return Changed(changes(mount.target, before, after), complete=before.complete and after.complete)
 
 
-def _bounds(grant: Grant) -> Bounds:
+def _bounds(grant: Grant, spec: JailSpec) -> Bounds:
     limits = grant.limits
     return Bounds(
-        wall_seconds=limits.wall_seconds, cpu_seconds=limits.cpu_seconds, output_bytes=limits.output_kib * _KIB
+        wall_seconds=limits.wall_seconds,
+        cpu_seconds=limits.cpu_seconds,
+        output_bytes=limits.output_kib * _KIB,
+        pending_signals=spec.rlimits.pending_signals,
     )
 
 

@@ -178,6 +178,8 @@ def _start(nsjail: Path, spec: JailSpec, text: str, outside_uid: int, pipes: _Pi
         command = [str(nsjail), "-L", str(inner["log"]), "-C", f"/proc/self/fd/{configuration}", *users]
         for descriptor in (*passed, *shown):
             command += ["--pass_fd", str(descriptor)]
+        if spec.root_writable:
+            command.append("--rw")
         return subprocess.Popen(
             [*command, "--", *spec.command, *(str(descriptor) for descriptor in passed)],
             stdin=subprocess.DEVNULL,

@@ -18,6 +18,7 @@ _WAITING = 256
 _KEY_BYTES = 24 * 1024
 """More than the longest private key that is searched for."""
 _KEY_BEGINS = re.compile(rb"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")
+_KEY = SECRET_KINDS["private_key"]
 _KEY_ENDS = re.compile(rb"-----END [A-Z ]{0,40}PRIVATE KEY-----")
 _LINE_BYTES = 16 * 1024
 """A line longer than this is handed on in parts, cut where no secret is."""
@@ -75,7 +76,8 @@ class LiveRelay:
         if self._live.longest_secret:
             # a known secret of several lines may have begun within its length before the end
             end = min(end, self._cut_before(held, len(held) - self._live.longest_secret))
-        return end
+        # of what is searched for by pattern only keys have line breaks
+        return next((m.start() for m in _KEY.finditer(held) if m.start() < end < m.end()), end)
 
     def _cut(self, held: bytes) -> int:
         """A place in a long line that no secret reaches over, far enough from its end."""

@@ -93,6 +93,8 @@ class Rlimits:
     file_size_mib: int
     open_files: int
     processes: int | None
+    pending_signals: int | None = 512
+    """Timers and queued signals, which the kernel counts against the runner's own user too; set by the runner, nsjail cannot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,8 +149,6 @@ def render(spec: JailSpec) -> str:
         *(f"clone_new{name}: {_boolean(name in spec.namespaces)}" for name in NAMESPACES),
         *(line for index, mount in enumerate(spec.mounts) for line in _render_mount(spec, index, mount)),
     ]
-    if spec.root_writable:
-        lines.append("is_root_rw: true")
     if spec.seccomp:
         lines += [f"seccomp_string: {quote(line)}" for line in spec.seccomp.splitlines()]
         lines.append(f"seccomp_log: {_boolean(spec.seccomp_log)}")

@@ -6,6 +6,7 @@ own; it must never wait without a bound and never conclude anything: it only wri
 
 import hashlib
 import os
+import resource
 import select
 import signal
 import threading
@@ -65,6 +66,7 @@ class Bounds:
     wall_seconds: float
     cpu_seconds: int
     output_bytes: int
+    pending_signals: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -208,7 +210,7 @@ class Watch:
             self._relay = bytearray(rest)
             match line.split():
                 case [b"ready"] if not self.seen.ready:
-                    self._open_inside()
+                    self._prepare()
                 case [b"started"]:
                     self.seen.started = True
                     self._begun = time.monotonic()
@@ -222,34 +224,37 @@ class Watch:
                 case _:
                     pass
 
+    def _prepare(self) -> None:
+        """Gets everything from outside that is needed later, while nothing but our own code has run in the jail."""
+        try:
+            self._open_inside()
+        except OSError as error:
+            self._log += f"[E][custody] the jail cannot be entered from outside: {error}\n".encode()
+            self._stop(Stopped.START)
+        else:
+            self.seen.ready = True
+            self._poll.register(self._jail.ends.control, select.POLLOUT)
+
     def _open_inside(self) -> None:
-        """Opens the jail's directories from outside, while nothing but our own code has run in it."""
         children = process_children(self._jail.process.pid)
         if len(children) != 1:
-            return
-        try:
-            self._first = os.pidfd_open(children[0])
-            root = os.open(f"/proc/{children[0]}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
-            return
+            raise ProcessLookupError(0, f"nsjail has {len(children)} children")
+        self._first = os.pidfd_open(children[0])
+        if (most := self._bounds.pending_signals) is not None:
+            resource.prlimit(children[0], resource.RLIMIT_SIGPENDING, (most, most))
+        root = os.open(f"/proc/{children[0]}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             self.seen.output_directory = os.open("work/out", flags, dir_fd=root)
-            self._places = [os.open(path, flags, dir_fd=root) for _, path in _PLACES]
+            for _, path in _PLACES:
+                self._places.append(os.open(path, flags, dir_fd=root))
             if self._sources.files is not None:
                 for target in self._targets:
                     self._sources.files.admit(os.open(f"mnt/{target}", os.O_PATH | os.O_CLOEXEC, dir_fd=root))
-        except OSError:
-            return
         finally:
             os.close(root)
         if self._groups is not None:
-            try:
-                self._groups.adopt((self._jail.process.pid, children[0]))
-            except OSError:
-                return
-        self.seen.ready = True
-        self._poll.register(self._jail.ends.control, select.POLLOUT)
+            self._groups.adopt((self._jail.process.pid, children[0]))
 
     def _write(self) -> None:
         try:

@@ -43,6 +43,8 @@ RECORDS = {
     "advisories import": "advisories:imported",
     "audit": "dependencies:audited",
     "verify": "ledger:verified",
+    "prove": "ledger:exported",
+    "keys rotate": "ledger:key_rotated",
     "log show": "ledger:read",
     "review run": "review:completed",
     "review list": "policy:decided",
@@ -152,6 +154,8 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Walked]:
     walk("advisories status")
     walk("audit", "pinned.in")
     walk("verify")
+    walk("prove", held)
+    walk("keys rotate", "--yes")
     walk("log show")
     review = str(walk("review run", "--offline").value()["review"])
     walk("review list")

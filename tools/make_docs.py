@@ -15,7 +15,13 @@ from typing import get_args
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 WIDTH = 100
-UNITS = {"_days": "days", "_hours": "hours", "_seconds": "seconds", "_mib": "MiB"}
+UNITS = {
+    ".runtimes": "a section `[sandbox.runtimes.NAME]` with `binary`, `arguments`, `binds`, `suffix`",
+    "_days": "days",
+    "_hours": "hours",
+    "_seconds": "seconds",
+    "_mib": "MiB",
+}
 
 # help texts are wrapped to the terminal: these make every terminal alike
 os.environ |= {"COLUMNS": str(WIDTH), "TERMINAL_WIDTH": str(WIDTH), "NO_COLOR": "1"}

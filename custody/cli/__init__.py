@@ -11,7 +11,7 @@ from typer import TyperException
 
 from .. import __version__
 from ..errors import CustodyError, Exit
-from . import answers, evidence, machine, packages, policies, reviews, runs
+from . import answers, evidence, machine, packages, policies, proofs, reviews, runs
 from .output import fail, json_wanted
 
 __all__ = ["app", "main"]
@@ -46,7 +46,7 @@ def custody(
     del version
 
 
-for room in (machine, runs, answers, packages, policies, evidence, reviews):
+for room in (machine, runs, answers, packages, policies, evidence, proofs, reviews):
     room.register(app)
 
 

@@ -1,5 +1,6 @@
 """Commands about evidence: verify, log show."""
 
+import json as jsonlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import Exit
+from ..errors import Exit, LedgerError
 from .output import Json, door, print_json, result, say, shown, table
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ def verify(
     write_pin: Annotated[
         Path | None, typer.Option("--write-pin", help="Write the newest checkpoint to this file.")
     ] = None,
+    from_pin: Annotated[
+        bool, typer.Option("--from-pin", help="Read only what follows the newest pin from outside; the rest is named.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write the whole verdict as JSON to this file too.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Check the whole ledger: every byte, every hash, every signature, and agreement with pins that were kept elsewhere."""
@@ -54,13 +61,28 @@ def verify(
     settings = load_settings()
     caller = calling_user(settings.sudo_uid)
     verified = check_all(
-        settings, actor=caller.os_user, pins=pin or (), key=key, write_pin_to=write_pin, progress=_progress()
+        settings,
+        actor=caller.os_user,
+        pins=pin or (),
+        key=key,
+        from_pin=from_pin,
+        write_pin_to=write_pin,
+        progress=_progress(),
     )
+    if report is not None:
+        _write_report(report, _verified_json(verified))
     if json:
         print_json(_verified_json(verified))
     else:
         _print_verified(verified, write_pin)
     return verified.exit_code
+
+
+def _write_report(path: Path, verdict: dict[str, object]) -> None:
+    try:
+        path.write_text(f"{jsonlib.dumps(verdict, indent=2, sort_keys=True)}\n", encoding="utf-8")
+    except OSError as error:
+        raise LedgerError(f"`{path}` cannot be written: {error.strerror}", hint="give another place") from error
 
 
 def _progress() -> "Callable[[int, int], None] | None":

@@ -45,7 +45,7 @@ def make_request(house: "House", caller: "Principal", asked: Asked) -> "RunReque
     from ..policies.types import InputFile, RunRequest
 
     file_name, code = _read_program(asked.program)
-    language = _LANGUAGES.get(Path(file_name).suffix, "python")
+    language = _language(house, file_name)
     inline = read_inline(code) if language == "python" else None
     declared = inline.dependencies if inline else ()
     if declared and asked.requirements is None:
@@ -72,6 +72,12 @@ def make_request(house: "House", caller: "Principal", asked: Asked) -> "RunReque
         purpose=asked.purpose,
         ticket=asked.ticket,
     )
+
+
+def _language(house: "House", file_name: str) -> str:
+    """What the name of a program says about its language; Python if it says nothing."""
+    declared = {r.suffix: name for name, r in house.settings.sandbox.runtimes.items() if r.suffix}
+    return (declared | _LANGUAGES).get(Path(file_name).suffix, "python")
 
 
 def _read_program(program: str) -> tuple[str, bytes]:

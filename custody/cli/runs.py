@@ -87,8 +87,9 @@ def run(
         from ..flows.conduct import run_directly
 
         with working("running"):
-            done = run_directly(house, make_request(house, caller, asked))
-    return _hand_out(done, out, json=json)
+            live = LiveOutput()
+            done = run_directly(house, make_request(house, caller, asked), live=None if json else live.write)
+    return _hand_out(done, out, json=json, heard=live.heard)
 
 
 def check(
@@ -139,8 +140,9 @@ def continue_run(
         from ..flows.conduct import continue_run as take_on
 
         with working("running"):
-            done = take_on(house, run, caller)
-    return _hand_out(done, out, json=json)
+            live = LiveOutput()
+            done = take_on(house, run, caller, live=None if json else live.write)
+    return _hand_out(done, out, json=json, heard=live.heard)
 
 
 def list_runs(
@@ -197,7 +199,19 @@ def _check_out(out: Path | None) -> None:
         raise UsageError(f"`{out}` exists and is not an empty directory", hint="give a new directory for the artefacts")
 
 
-def _hand_out(done: "Result", out: Path | None, *, json: bool) -> int:
+class LiveOutput:
+    """Passes a program's output through while it runs; it hears something only where the grant allows live output."""
+
+    def __init__(self) -> None:
+        self.heard = False
+
+    def write(self, stream: str, content: bytes) -> None:
+        """What the jail hands on, redacted already."""
+        self.heard = True
+        pass_through(content, sys.stdout if stream == "stdout" else sys.stderr)
+
+
+def _hand_out(done: "Result", out: Path | None, *, json: bool, heard: bool = False) -> int:
     """The result, which is durable in the ledger by now."""
     outcome = done.outcome
     if outcome is not None and out is not None:
@@ -205,7 +219,7 @@ def _hand_out(done: "Result", out: Path | None, *, json: bool) -> int:
     if json:
         print_json(_result_json(done))
         return done.exit_code
-    if outcome is not None:
+    if outcome is not None and not heard:
         pass_through(outcome.stdout.content, sys.stdout)
         pass_through(outcome.stderr.content, sys.stderr)
     _say_end(done, out)

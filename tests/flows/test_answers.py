@@ -71,7 +71,7 @@ def test_a_reviewer_cannot_approve_for_himself_or_his_agent(make_home: MakeHome,
 def test_an_approval_is_given_once(house: House, ask: Ask) -> None:
     held = go(house, ask(HIDDEN, who="scout"))
     approve(house, held.run, named(house, "bob"), comment="")
-    with pytest.raises(UsageError, match="approved already"):
+    with pytest.raises(CustodyError, match="approved already"):
         approve(house, held.run, named(house, "carol"), comment="me too")
     assert kinds(house, held.run).count("approval:granted") == 1
     assert denials(house, held.run) == [("approve", "carol", ("approval-binding",))]
@@ -80,7 +80,7 @@ def test_an_approval_is_given_once(house: House, ask: Ask) -> None:
 def test_an_answer_that_comes_too_late_is_refused(house: House, ask: Ask) -> None:
     held = go(house, ask(HIDDEN, who="scout"))
     later = replace(house, clock=lambda: now() + timedelta(hours=house.settings.approvals.hold_hours + 1))
-    with pytest.raises(UsageError, match="nobody answered before"):
+    with pytest.raises(CustodyError, match="nobody answered before"):
         approve(later, held.run, named(house, "bob"), comment="")
     assert denials(house, held.run) == [("approve", "bob", ("approval-binding",))]
 

@@ -41,6 +41,8 @@ GIVEN = {
     "runs continue": ["HELD"],
     "audit": ["requirements.txt"],
     "verify": [],
+    "prove": ["1"],
+    "keys rotate": [],
     "log show": [],
     "advisories import": ["osv.json"],
     "advisories status": [],

@@ -334,6 +334,6 @@ def test_what_was_held_under_other_policies_cannot_be_approved(house: House, ask
     (folder / "lists.toml").write_text((folder / "lists.toml").read_text() + "# one comment more\n")
     apply_policies(house, named(house, "alice"), folder)
     with open_house(house.settings) as later:
-        with pytest.raises(UsageError, match="policies were changed"):
+        with pytest.raises(CustodyError, match="policies were changed"):
             approve(later, held.run, named(later, "bob"), comment="")
         assert kinds(later, held.run)[-2:] == ["policy:decided", "access:denied"]

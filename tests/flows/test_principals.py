@@ -67,6 +67,14 @@ def test_a_disabled_principal_and_its_agents_may_nothing_from_then_on(house: Hou
     assert [line for line in before.splitlines() if line not in after.splitlines()] == []
 
 
+@pytest.mark.parametrize("who", ["scout", "bob", "stray"])
+def test_anybody_can_be_disabled_alone(house: House, who: str) -> None:
+    before = house.directory.principals
+    disable_principal(house, named(house, "alice"), who, reason="")
+    after = Directory.from_file(house.places.directory).principals
+    assert [name for name in before if before[name].enabled != after[name].enabled] == [who]
+
+
 def test_comments_and_other_tables_stay_as_they_were_written(make_home: MakeHome) -> None:
     text = (
         "# who is who\n[humans.alice]  # me\nos_user = 'alice'\nroles = ['policy-admin']\n"

@@ -1,21 +1,27 @@
 """Verifying through the door: never "verified" without a pin from outside, and on record where that is possible."""
 
+import os
 import shutil
 import sqlite3
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from custody.errors import ConfigurationError, Exit, UsageError
-from custody.flows.house import Places, open_house, open_ledger
+from custody.errors import ConfigurationError, CustodyError, EvidenceError, Exit, UsageError
+from custody.flows.house import House, Places, open_house, open_ledger
 from custody.flows.pins import keep_pin, read_pin
-from custody.flows.verification import verify
+from custody.flows.verification import check_receipt, prove, verify
 from custody.ledger import events
 from custody.policies.types import HostRequest
-from custody.settings import Settings
+from custody.settings import Settings, load_settings
 from tests.conftest import MakeHome
 
-from .conftest import go, request_of
+from .conftest import go, named, request_of
 
 
 @pytest.fixture
@@ -91,8 +97,6 @@ def test_on_a_copy_without_keys_it_works_with_a_key_from_elsewhere_and_says_that
     copy = tmp_path / "copy"
     shutil.copytree(settings.home, copy)
     shutil.rmtree(copy / "keys")
-    from custody.settings import load_settings
-
     verified = verify(load_settings(copy), actor="auditor", pins=[str(pin)], key=key)
     assert verified.exit_code == Exit.DONE
     assert verified.recorded is None
@@ -128,3 +132,227 @@ def test_a_pin_that_cannot_be_kept_is_said_and_costs_no_result(make_home: MakeHo
         denied = go(house, request_of(house, hosts=(HostRequest("a.example", 443),)))
     assert denied.end == "denied"
     assert "no pin was kept" in denied.notes[0]
+
+
+# ---------------------------------------------------------------- pins from an address, several, in a git repository
+
+
+@contextmanager
+def serving(content: bytes, status: int = 200) -> Iterator[str]:
+    """An address that answers with the content."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/latest.note"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_pin_is_fetched_from_an_address(settings: Settings, tmp_path: Path) -> None:
+    pin = tmp_path / "pin.note"
+    verify(settings, actor="alice", write_pin_to=pin)
+    with serving(pin.read_bytes()) as address:
+        assert verify(settings, actor="alice", pins=[address]).exit_code == Exit.DONE
+    for content, status in ((b"not a note", 200), (b"x" * 1_000_000, 200), (pin.read_bytes(), 404), (b"", 302)):
+        with serving(content, status) as address, pytest.raises(UsageError):
+            verify(settings, actor="alice", pins=[address])
+    with pytest.raises(UsageError, match="cannot be fetched"):
+        verify(settings, actor="alice", pins=[address])
+
+
+def test_of_several_pins_the_newest_anchors_and_one_that_differs_is_found(
+    settings: Settings, make_home: MakeHome, tmp_path: Path
+) -> None:
+    first, second, foreign = (tmp_path / name for name in ("first.note", "second.note", "foreign.note"))
+    verify(settings, actor="alice", write_pin_to=first)
+    verify(settings, actor="alice", write_pin_to=second)
+    verify(make_home("other"), actor="alice", write_pin_to=foreign)
+    both = verify(settings, actor="alice", pins=[str(second), str(first)])
+    alone = verify(settings, actor="alice", pins=[str(second)])
+    assert both.verification.anchored_to == alone.verification.anchored_to
+    assert both.exit_code == Exit.DONE
+    mixed = verify(settings, actor="alice", pins=[str(first), str(foreign)])
+    assert mixed.exit_code == Exit.TAMPERED
+    assert [problem.code for problem in mixed.verification.problems] == ["pin-unusable"]
+
+
+def test_from_the_pin_on_only_what_follows_is_read_and_that_is_said(settings: Settings, tmp_path: Path) -> None:
+    pin = tmp_path / "pin.note"
+    verify(settings, actor="alice", write_pin_to=pin)
+    verified = verify(settings, actor="alice", pins=[str(pin)], from_pin=True)
+    assert verified.exit_code == Exit.DONE
+    assert any("were not read again" in sentence for sentence in verified.verification.not_checked)
+    whole = verify(settings, actor="alice", from_pin=True)
+    assert whole.exit_code == Exit.UNANCHORED
+    assert any("everything was read" in sentence for sentence in whole.verification.checks)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["/usr/bin/git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def test_in_a_git_repository_every_pin_is_a_commit(settings: Settings, tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    git(repository, "init", "--quiet")
+    hook = repository / ".git" / "hooks" / "post-commit"
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path / 'hook-ran'}\n")
+    hook.chmod(0o700)
+    (repository / "somebody-elses-work").write_text("not to be committed")
+    git(repository, "add", "somebody-elses-work")
+    folder = repository / "pins"
+    for _ in range(2):
+        with open_ledger(settings) as ledger:
+            checkpoint = ledger.checkpoint()
+        kept = keep_pin(checkpoint, folder)
+        assert kept.remark == ""
+        assert keep_pin(checkpoint, folder).remark == ""
+        assert git(repository, "show", f"HEAD:pins/{kept.path.name}") == checkpoint.note
+        verify(settings, actor="alice")
+    assert git(repository, "rev-list", "--count", "HEAD").strip() == "2"
+    assert "somebody-elses-work" in git(repository, "diff", "--cached", "--name-only")
+    assert not (tmp_path / "hook-ran").exists()
+
+
+def test_a_commit_that_fails_is_said_and_the_pin_is_kept(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "pins" / ".git").mkdir(parents=True)
+    with open_ledger(settings) as ledger:
+        kept = keep_pin(ledger.checkpoint(), tmp_path / "pins")
+    assert kept.remark.startswith("the pin is not committed: ")
+    assert verify(settings, actor="alice", pins=[str(kept.path)]).exit_code == Exit.DONE
+
+
+def test_a_run_says_what_could_not_be_committed(make_home: MakeHome, tmp_path: Path) -> None:
+    pins = tmp_path / "pins"
+    (pins / ".git").mkdir(parents=True)
+    settings = make_home("pinned", configuration=f'\n[ledger]\npin_directory = "{pins}"\n')
+    with open_house(settings) as house:
+        denied = go(house, request_of(house, hosts=(HostRequest("a.example", 443),)))
+    assert denied.notes[0].startswith("the pin is not committed")
+    assert (pins / "latest.note").is_file()
+
+
+# ---------------------------------------------------------------- break-glass
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """A small file system of its own; only root can make one."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root: run the tests as root to see the disk full")
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["/usr/bin/mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["/usr/bin/umount", place], check=True)
+
+
+def moved(settings: Settings, place: Path) -> Settings:
+    """The same home on the small file system."""
+    shutil.copytree(settings.home, place / "home")
+    return load_settings(place / "home")
+
+
+def fill(place: Path) -> None:
+    """Leave not one byte."""
+    with (place / "ballast").open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 1):
+            try:
+                while file.write(bytes(size)) == size:
+                    pass
+            except OSError:
+                continue
+
+
+def test_with_a_full_disk_it_checks_and_says_that_it_did_not_record(
+    settings: Settings, mounted: Path, tmp_path: Path
+) -> None:
+    pin = tmp_path / "pin.note"
+    verify(settings, actor="alice", write_pin_to=pin)
+    full = moved(settings, mounted)
+    fill(mounted)
+    verified = verify(full, actor="alice", pins=[str(pin)])
+    assert verified.exit_code == Exit.DONE
+    assert verified.recorded is None
+    assert any("the verdict was not recorded" in remark for remark in verified.remarks)
+
+
+def test_on_a_read_only_medium_it_checks_and_says_that_it_did_not_record(
+    settings: Settings, mounted: Path, tmp_path: Path
+) -> None:
+    pin = tmp_path / "pin.note"
+    verify(settings, actor="alice", write_pin_to=pin)
+    copy = moved(settings, mounted)
+    subprocess.run(["/usr/bin/mount", "-o", "remount,ro", mounted], check=True)
+    verified = verify(copy, actor="alice", pins=[str(pin)])
+    assert verified.exit_code == Exit.DONE
+    assert verified.recorded is None
+
+
+# ---------------------------------------------------------------- one entry
+
+
+def receipt(tmp_path: Path, proof: str) -> Path:
+    path = tmp_path / "receipt.tlog-proof"
+    path.write_text(proof, encoding="utf-8")
+    return path
+
+
+def test_the_end_of_a_run_is_proved_to_somebody_with_the_key_alone(house: House, tmp_path: Path) -> None:
+    run = go(house, request_of(house, hosts=(HostRequest("a.example", 443),))).run
+    done = prove(house, named(house, "alice"), run)
+    assert (done.entry.kind, done.entry.run) == ("run:finished", run)
+    key = tmp_path / "verifier.key"
+    shutil.copy(house.places.verifier_key, key)
+    proved = check_receipt(receipt(tmp_path, done.proof), key=key)
+    assert (proved.index, proved.leaf) == (done.entry.index, done.entry.leaf)
+    newest = house.ledger.entry_at(done.recorded)
+    assert isinstance(newest.event, events.LedgerExported)
+    assert (newest.event.first, newest.event.last) == (done.entry.index, done.entry.index)
+
+
+def test_entries_are_named_by_number_or_event_and_what_is_not_there_is_said(house: House) -> None:
+    alice = named(house, "alice")
+    assert prove(house, alice, "0").entry.id == prove(house, alice, "ledger/opened").entry.id
+    for nothing in ("999999", "9" * 400, "run-none", "²", "-1", ""):
+        with pytest.raises(UsageError, match="there is no"):
+            prove(house, alice, nothing)
+
+
+def test_a_proof_is_for_who_may_read_the_entry(house: House) -> None:
+    run = go(house, request_of(house, who="carol", hosts=(HostRequest("a.example", 443),))).run
+    assert prove(house, named(house, "carol"), run).entry.run == run
+    for principal, what in (("scout", run), ("carol", "0")):
+        with pytest.raises(CustodyError) as caught:
+            prove(house, named(house, principal), what)
+        assert caught.value.exit_code == Exit.DENIED
+        newest = next(house.ledger.entries(newest_first=True))
+        assert newest.kind == "access:denied"
+
+
+def test_a_changed_proof_and_what_is_no_proof_prove_nothing(house: House, tmp_path: Path) -> None:
+    proof = prove(house, named(house, "alice"), "1").proof
+    with pytest.raises(EvidenceError):
+        check_receipt(receipt(tmp_path, proof.replace("index 1", "index 0")), key=house.places.verifier_key)
+    with pytest.raises(EvidenceError):
+        check_receipt(receipt(tmp_path, proof.replace("extra e", "extra f")), key=house.places.verifier_key)
+    (tmp_path / "noise").write_bytes(os.urandom(1000))
+    for path in (tmp_path / "noise", tmp_path / "none", tmp_path):
+        with pytest.raises(UsageError):
+            check_receipt(path, key=house.places.verifier_key)

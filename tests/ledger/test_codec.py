@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from custody.errors import EvidenceError, LedgerError
 from custody.ledger import Draft, PayloadRef
-from custody.ledger.codec import MAX_LEAF_BYTES, validator_of, decode_leaf, encode_draft, parse_leaf, payload_refs
+from custody.ledger.codec import MAX_LEAF_BYTES, decode_leaf, encode_draft, parse_leaf, payload_refs, validator_of
 from custody.ledger.events import CATALOGUE, Event, LedgerHeartbeat, OutputRecord, RunHeld
 from custody.ledger.projection import microseconds, project, project_draft
 

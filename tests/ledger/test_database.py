@@ -6,7 +6,7 @@ import resource
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -141,8 +141,8 @@ def test_an_error_in_the_middle_leaves_nothing_half_written(
     ledger.append(drafts.several(254))
     real = Batch._insert_tiles
 
-    def fails(self: Batch, level: int, old: int, new: int) -> None:
-        real(self, level, old, new)
+    def fails(self: Batch, level: int, old: int, roots: Sequence[bytes]) -> None:
+        real(self, level, old, roots)
         raise OSError(5, "Input/output error", "disk")
 
     with monkeypatch.context() as patch:

@@ -15,8 +15,9 @@ def test_the_page_is_that_of_the_catalogue() -> None:
 
 def test_every_kind_and_field_has_its_line() -> None:
     text = page()
-    for (name, _version), cls in CATALOGUE.items():
-        section = text.split(f"### {name}\n", 1)[1].split("\n### ", 1)[0]
+    for (name, version), cls in CATALOGUE.items():
+        heading = name if version == 1 else f"{name}, version {version}"
+        section = text.split(f"### {heading}\n", 1)[1].split("\n### ", 1)[0]
         for field in typing.get_type_hints(cls).keys() - {"KIND"}:
             assert f"| `{field}` |" in section
     assert "[`run:submitted`](#runsubmitted)" in text

@@ -39,7 +39,8 @@ def test_of_fifty_processes_that_claim_one_run_exactly_one_wins(files: LedgerFil
         answers = json.loads(finish(start("claim", files, 50)))
         assert sorted(answers) == ["conflict"] * 49 + ["new"]
         assert [e.kind for e in ledger.entries()] == ["run:claimed"]
-        assert verify_ledger(files, verifier_key=ledger.verifier_key).consistent
+        verification = verify_ledger(files, verifier_key=ledger.verifier_key)
+        assert [p.code for p in verification.problems] == ["claimed-unstarted"]
 
 
 def test_eight_processes_append_without_gap_and_none_starves(files: LedgerFiles) -> None:
@@ -50,7 +51,7 @@ def test_eight_processes_append_without_gap_and_none_starves(files: LedgerFiles)
         for number, count in enumerate(done):
             own = [e.id for e in ledger.entries(run=f"worker-{number}")]
             assert own == [f"worker-{number}-{i}" for i in range(count)]
-        assert min(done) > max(done) / 10
+        assert min(done) > max(done) / 2
         assert max(answer["longest"] for answer in answers) < 10
         assert verify_ledger(files, verifier_key=ledger.verifier_key).consistent
 

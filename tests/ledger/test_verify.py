@@ -339,3 +339,24 @@ def test_without_a_pin_from_outside_everything_is_read(ledger: Ledger, files: Le
     verification = verify_ledger(files, verifier_key=ledger.verifier_key, pins=[pin], from_pin=True)
     assert (verification.consistent, verification.anchored_to) == (True, None)
     assert "everything was read: no outside pin could be begun from" in verification.checks
+
+
+@pytest.mark.parametrize("number", [-1, -(1 << 63), 5, 1 << 40])
+def test_an_entry_beyond_those_that_were_signed_for_is_found_whatever_its_number(
+    ledger: Ledger, files: LedgerFiles, drafts: Drafts, number: int
+) -> None:
+    ledger.append(drafts.several(3))
+    Forger(files.database).run("INSERT INTO entry SELECT ?, leaf, 'another' FROM entry WHERE idx = 0", number)
+    assert "entry-missing" in codes(verify_ledger(files, verifier_key=ledger.verifier_key))
+
+
+@pytest.mark.parametrize("number", [-1, 5, 1 << 40])
+def test_an_index_row_without_an_entry_is_found_and_named(
+    ledger: Ledger, files: LedgerFiles, drafts: Drafts, number: int
+) -> None:
+    ledger.append(drafts.several(3))
+    Forger(files.database).run(
+        "INSERT INTO event_index SELECT ?, kind, 'r', actor, '', 0, 0 FROM event_index WHERE idx = 0", number
+    )
+    found = verify_ledger(files, verifier_key=ledger.verifier_key)
+    assert ("index-changed", number) in [(p.code, p.index) for p in found.problems]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from custody.policies import PolicySet
 from custody.policies.engine import Engine, EngineRequest, Json, Schema, Uid, UnparsableError, parse
 
 SCHEMA = """
@@ -108,3 +109,10 @@ def test_exactly_one_policy_is_parsed(text: str) -> None:
 def test_a_schema_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(UnparsableError):
         Schema(text)
+
+
+def test_one_mistake_in_a_rule_for_every_action_is_one_problem(shipped: PolicySet) -> None:
+    schema = Schema(shipped.files["schema.cedarschema"])
+    (problem,) = schema.problems('@id("x") forbid (principal, action, resource) when { context.nothing == 1 };')
+    assert "`nothing`" in problem
+    assert problem.endswith("other actions)")

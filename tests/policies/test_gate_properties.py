@@ -10,6 +10,7 @@ from custody.policies import Gate, PolicySet
 from custody.policies.types import (
     Access,
     Allowed,
+    Budgets,
     CodeFacts,
     Denied,
     DependencyFacts,
@@ -22,6 +23,8 @@ from custody.policies.types import (
     Principal,
     PrincipalKind,
     RunRequest,
+    Spent,
+    Usage,
 )
 
 from .asking import Asking, audited, code_facts, request, without
@@ -128,6 +131,10 @@ def principal(**worse: object) -> Callable[[Given], Given]:
     return worsen
 
 
+_MUCH = Usage(runs=10**6, cpu_seconds=10**6, bytes_out=10**10, artefact_bytes=10**10)
+_ALL_OF_IT = Spent(hour=_MUCH, day=_MUCH, month=_MUCH)
+USED_UP = Budgets(principal=_ALL_OF_IT, owner=_ALL_OF_IT, team=_ALL_OF_IT)
+
 WORSE: dict[str, Callable[[Given], Given]] = {
     "a critical advisory": each_package(critical=1),
     "an advisory of unknown severity": each_package(unknown=1),
@@ -143,6 +150,8 @@ WORSE: dict[str, Callable[[Given], Given]] = {
     "no syntax tree": lambda run: replace(run, code=replace(run.code, parsed=False)),
     "a secret": lambda run: replace(run, code=replace(run.code, secrets=("aws_access_key",))),
     "more denials": lambda run: replace(run, history=replace(run.history, denied_10m=run.history.denied_10m + 3)),
+    "a used up budget": lambda run: replace(run, history=replace(run.history, spent=USED_UP)),
+    "an owner with fewer roles": principal(owner_roles=()),
     "one host more": lambda run: replace(
         run, asked=replace(run.asked, hosts=(*run.asked.hosts, HostRequest("b.example", 1)))
     ),

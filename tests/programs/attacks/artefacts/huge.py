@@ -1,5 +1,6 @@
-# layer: none
+# layer: caps
 # record: refused more than 8 artefacts
+# success: count
 import os
 with open("/work/out/huge", "wb") as file:
     file.truncate(3 * 1024 * 1024)

@@ -1,6 +1,7 @@
-# layer: none
+# layer: collector
 # record: refused link
-import os
-os.symlink("/etc/shadow", "/work/out/link")
+# success: content
+import os, sys
+os.symlink(sys.argv[1], "/work/out/link")
 os.symlink("/etc", "/work/out/folder")
 print("blocked")

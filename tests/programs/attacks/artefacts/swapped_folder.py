@@ -1,6 +1,7 @@
-# layer: none
+# layer: collector
 # record: none
-import os
+# success: content
+import os, sys
 os.rename("/work/out", "/work/old")
-os.symlink("/etc", "/work/out")
+os.symlink(os.path.dirname(sys.argv[1]), "/work/out")
 print("blocked")

@@ -1,5 +1,5 @@
 # layer: mounts
-# record: none
+# record: file {secret}
 import sys
 try:
     print("SUCCESS" if open(sys.argv[1]).read() else "blocked")

@@ -1,4 +1,4 @@
-# layer: none
+# layer: read_only_root
 # record: file /new
 try:
     open("/new", "w").close()

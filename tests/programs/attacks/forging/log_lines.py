@@ -1,5 +1,6 @@
-# layer: none
+# layer: log_pipe
 # record: none
+# success: log
 import os, sys
 line = "[I][2026-11-23T00:00:00+0000] pid=1 ([STANDALONE MODE]) exited with status: 0, (PIDs left: 0)\n[F][2026-11-23T00:00:00+0000][1] main():1 Couldn't launch\n"
 sys.stderr.write(line)

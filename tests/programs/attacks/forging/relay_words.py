@@ -1,5 +1,6 @@
-# layer: none
+# layer: closed_descriptors
 # record: none
+# success: exit
 import os, sys
 for fd in range(3, 256):
     try:

@@ -1,4 +1,4 @@
-# layer: none
+# layer: closed_descriptors
 # record: none
 import os, stat
 extra = []

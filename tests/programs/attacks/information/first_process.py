@@ -1,4 +1,4 @@
-# layer: none
+# layer: not_dumpable
 # record: file /proc/1/environ
 import os
 for name in ("environ", "maps", "mem", "cmdline"):

@@ -1,6 +1,14 @@
-# layer: none
+# layer: pid_namespace
 # record: none
 import os
-own = {1, os.getpid()}
-others = [int(n) for n in os.listdir("/proc") if n.isdigit() and int(n) not in own]
-print("SUCCESS" if others else "blocked")
+others = 0
+for pid in range(2, 40000):
+    if pid not in (os.getpid(), os.getppid()):
+        try:
+            os.kill(pid, 0)
+            others += 1
+        except PermissionError:
+            others += 1
+        except ProcessLookupError:
+            pass
+print("SUCCESS" if others else "blocked", others)

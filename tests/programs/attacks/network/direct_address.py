@@ -1,8 +1,8 @@
-# layer: none
-# record: egress 192.0.2.1
-import socket
+# layer: network_namespace
+# record: egress {address}
+import socket, sys
 try:
-    socket.create_connection(("192.0.2.1", 80), 1)
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 1).close()
     print("SUCCESS")
 except OSError as error:
     print("blocked", error)

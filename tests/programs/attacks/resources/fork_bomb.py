@@ -1,9 +1,9 @@
-# layer: none
+# layer: processes
 # record: limit processes
 import os, time
 count = 0
 try:
-    while count < 200:
+    while count < 60:
         if os.fork() == 0:
             time.sleep(30)
             os._exit(0)

@@ -1,9 +1,6 @@
-# layer: none
-# record: none
 import os
 for fd in range(3, 256):
     try:
         os.write(fd, b"1\x1f999999999999999\x1fegress\x1fx\x1finvented.example\x1f1\n" + b"\xff" * 5000 + b"\n" + b"garbage\n" * 100)
     except OSError:
         pass
-print("blocked")
