@@ -4,6 +4,7 @@ It must never mount /run, or the host's /tmp, /var or /srv, and never anything t
 interpreter, the machine's shared libraries and the run's environment.
 """
 
+import functools
 import marshal
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def build_spec(
     )
 
 
+@functools.lru_cache(maxsize=16)
 def _filter(name: str) -> str:
     """The rules alone: comments and layout would only be read by nsjail at every start."""
     lines = (SECCOMP / f"{name}.kafel").read_text(encoding="utf-8").splitlines()

@@ -131,7 +131,7 @@ def launch(nsjail: Path, spec: JailSpec, text: str, *, outside_uid: int, groups:
             if spec.staged:
                 _stage(spec, outside_uid)
             else:
-                _take_names(os.getuid())
+                _take_names(os.geteuid())
             if groups is not None:
                 groups.join(threading.get_native_id())
             started.append(_start(nsjail, spec, text, outside_uid, pipes))
@@ -229,7 +229,7 @@ def _take_names(uid: int) -> None:
 
     It mounts over them in a namespace of its own, so what lies there is never read; a stranger's would only stop every run.
     """
-    if Path(f"/run/user/{uid}").is_dir():
+    if uid == 0 or Path(f"/run/user/{uid}").is_dir():
         return  # nsjail prefers that place, where nobody else can write
     for name in ("root", "tmp"):
         place = Path("/tmp") / f"nsjail.{uid}.{name}"  # noqa: S108 - nsjail's own choice

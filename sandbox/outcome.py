@@ -130,7 +130,7 @@ def _layers_on(run: RunRecord) -> tuple[str, ...]:
 
 
 def _redacted(text: str, redactor: Redactor | None) -> str:
-    return redactor.redact_text(text) if redactor is not None else text
+    return redactor.redact_text(text) if redactor is not None and text else text
 
 
 def _milli(micro: int | None) -> int | None:
@@ -139,7 +139,7 @@ def _milli(micro: int | None) -> int | None:
 
 def _output(stream: Stream, redactor: Redactor | None) -> Output:
     content = bytes(stream.content)
-    redacted = redactor.redact(content) if redactor is not None else None
+    redacted = redactor.redact(content) if redactor is not None and content else None
     return Output(
         sha256=stream.digest.hexdigest(),
         seen=stream.seen,

@@ -3,6 +3,7 @@
 It must never mount more than the interpreter, its standard library and the machine's shared libraries.
 """
 
+import functools
 import json
 import re
 import subprocess
@@ -153,6 +154,7 @@ def probe_python(python: Path) -> Runtime:
     )
 
 
+@functools.lru_cache(maxsize=16)
 def runtime_mounts(runtime: Runtime) -> tuple[MountPoint, ...]:
     """Read-only mounts of the interpreter at its own paths, packages of its site directories hidden."""
     mounts: list[MountPoint] = list(_library_mounts())

@@ -130,6 +130,7 @@ def quote(text: str | bytes) -> str:
     return '"' + "".join(map(_SHOWN.__getitem__, raw)) + '"'
 
 
+@functools.lru_cache(maxsize=32)
 def render(spec: JailSpec) -> str:
     """The configuration that nsjail reads."""
     lines = [

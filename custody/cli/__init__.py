@@ -12,7 +12,7 @@ from typer import TyperException
 from .. import __version__
 from ..errors import CustodyError, Exit
 from . import answers, evidence, machine, packages, policies, proofs, reviews, runs
-from .output import fail, json_wanted
+from .output import fail, forget, json_wanted
 
 __all__ = ["app", "main"]
 
@@ -52,6 +52,7 @@ for room in (machine, runs, answers, packages, policies, evidence, proofs, revie
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    forget()
     try:
         code = app(standalone_mode=False)
     except CustodyError as error:

@@ -35,6 +35,11 @@ Json = Annotated[bool, typer.Option("--json", callback=_remember, is_eager=True,
 """The option that every command has; an error of a command that was given it is an object too."""
 
 
+def forget() -> None:
+    """A new command begins: nothing was asked for yet."""
+    _json_wanted.clear()
+
+
 def json_wanted() -> bool:
     """Whether this command was given --json; the program's own arguments do not count."""
     return bool(_json_wanted)

@@ -134,7 +134,7 @@ def test_what_is_missing_on_this_machine_makes_a_run_unavailable(make_home: Make
     settings = make_home("bare")
     with open_house(settings) as house:
         profile = house.gate.profiles["default"]
-        lacking = {**house.gate.profiles, "default": replace(profile, layers=(*profile.layers, "file_watch"))}
+        lacking = {**house.gate.profiles, "default": replace(profile, layers=(*profile.layers, "second_moon"))}
         house.gate.profiles = lacking
         done = go(house, ask(who="alice"))
         assert (done.end, done.exit_code) == ("unavailable", Exit.FAILURE)

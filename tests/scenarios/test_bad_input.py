@@ -113,9 +113,6 @@ BAD = {
     "a program of more than 1 MiB": Bad(
         ("run", "large.py"), 2, "more than 1 MiB", "input files", _in_work("large.py", b"#" * (1024 * 1024 + 1))
     ),
-    "a program in a language without a runtime": Bad(
-        ("run", "shell.sh"), 2, "no runtime for `bash`", "python", _in_work("shell.sh", b"echo hello\n")
-    ),
     "requirements with options": Bad(
         ("run", "-r", "r.in", "hello.py"), 2, "`r.in`, line 1: option", "hashes", _in_work("r.in", b"--pre\n")
     ),
