@@ -145,9 +145,7 @@ def throughput(folder: Path, python: Path, batches: int) -> list[Result]:
 
 def replace_state(folder: Path, name: str, python: Path, *, watch_commands: bool, cgroups: bool | None) -> Sandbox:
     """A sandbox with a state of its own."""
-    return Sandbox(
-        JailSettings(state=folder / name, python=python, watch_commands=watch_commands, cgroups=cgroups)
-    )
+    return Sandbox(JailSettings(state=folder / name, python=python, watch_commands=watch_commands, cgroups=cgroups))
 
 
 def mounted(sandbox: Sandbox, folder: Path, access: Access) -> Callable[[], object]:
@@ -167,7 +165,7 @@ def runtime_spec(runtime: object) -> JailSpec:
         *runtime_mounts(found),  # type: ignore[arg-type]  # a Runtime
         Proc(),
         *(Bind(Path(node), node, device=True) for node in ("/dev/null", "/dev/zero", "/dev/urandom")),
-        Tmpfs("/tmp", 1 << 26, 4096, mode=0o1777),
+        Tmpfs("/tmp", 1 << 26, 4096, mode=0o1777),  # noqa: S108 - inside the jail
         Tmpfs("/work", 1 << 26, 4096),
     )
     limits = Rlimits(address_space_mib=None, cpu_seconds=60, file_size_mib=64, open_files=256, processes=64)
@@ -182,7 +180,7 @@ def runtime_spec(runtime: object) -> JailSpec:
 
 
 def plain_nsjail(folder: Path, spec: JailSpec) -> Callable[[], object]:
-    """nsjail itself with a configuration file; as this very user outside, who may read everything it is to mount."""
+    """Plain nsjail with a configuration file; as this very user outside, who may read everything it is to mount."""
     configuration = folder / "plain.cfg"
     configuration.write_text(render(spec))
     user = os.getuid()
@@ -193,7 +191,7 @@ def plain_nsjail(folder: Path, spec: JailSpec) -> Callable[[], object]:
 
 
 def bubblewrap(spec: JailSpec) -> Callable[[], object]:
-    """bwrap with the same mounts and every namespace."""
+    """Bubblewrap with the same mounts and every namespace."""
     words = ["bwrap", "--unshare-all", "--die-with-parent", "--clearenv"]
     for mount in spec.mounts:
         match mount:

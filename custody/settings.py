@@ -59,7 +59,6 @@ class SandboxSettings(_Section):
         None, description="control groups: true demands them, false does without, unset uses them where the runner may"
     )
 
-
     watch_commands: bool = Field(
         True, description="the kernel is asked for every program that is started in a jail, where the runner may"
     )

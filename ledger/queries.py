@@ -1,7 +1,8 @@
 """Reading entries by index, id, run, kind, actor or time: streaming, and without blocking whoever writes.
 
 The event index finds entries, their leaves say what they are: an entry that does not fit what it was found by is an
-EvidenceError. It must never be taken for verification: an index row that was removed hides an entry until `verify` runs.
+EvidenceError, and so is a gap in the numbers of a run that is read whole. It must never be taken for verification: any other index
+row that was removed hides an entry until `verify` runs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,6 +39,11 @@ class Wanted:
     until: datetime | None = None
     """Exclusive."""
 
+    @property
+    def is_whole_run(self) -> bool:
+        """Whether every entry of one run is wanted, from its first on."""
+        return self == Wanted(run=self.run, stop=self.stop) and self.run is not None
+
     def conditions(self) -> list[ColumnElement[bool]]:
         """The same in terms of the event index."""
         columns = event_index.c
@@ -73,9 +79,14 @@ def stream_entries(engine: Engine, wanted: Wanted, *, newest_first: bool) -> Ite
     with reading(engine) as connection:
         size = _size(connection)
     low, high = max(wanted.start, 0), size if wanted.stop is None else min(wanted.stop, size)
+    expected = 0
     while low < high:
         with reading(engine) as connection:
             page = _page(connection, wanted, low, high, newest_first=newest_first)
+        if wanted.is_whole_run and not newest_first:
+            if [entry.sequence for entry in page] != [*range(expected, expected + len(page))]:
+                raise EvidenceError(f"entries of run `{wanted.run}` are missing", hint="run `custody verify`")
+            expected += len(page)
         yield from page
         if len(page) < _PAGE:
             return

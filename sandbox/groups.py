@@ -153,7 +153,7 @@ def remove_group(path: Path) -> bool:
     while True:
         try:
             path.rmdir()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return True
         except OSError:
             if time.monotonic() > end:

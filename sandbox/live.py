@@ -75,7 +75,7 @@ class LiveRelay:
             end = min(end, begins.start())
         if self._live.longest_secret:
             # a known secret of several lines may have begun within its length before the end
-            end = min(end, self._cut_before(held, len(held) - self._live.longest_secret))
+            end = self._cut_before(held, min(end, len(held) - self._live.longest_secret))
         # of what is searched for by pattern only keys have line breaks
         return next((m.start() for m in _KEY.finditer(held) if m.start() < end < m.end()), end)
 

@@ -24,7 +24,7 @@ else
     if [ ! -x "$uv" ]; then
         say "setting up: uv"
         rm -rf .bootstrap
-        python3 -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes --target .bootstrap -r requirements/uv.txt
+        python3 -m pip install -qq --root-user-action ignore --disable-pip-version-check --no-deps --only-binary :all: --require-hashes --target .bootstrap -r requirements/uv.txt
     fi
 fi
 say "setting up: .venv (about 150 packages, once)"

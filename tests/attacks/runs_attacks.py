@@ -4,9 +4,8 @@ import pickle
 import sys
 from pathlib import Path
 
-from tests.attacks.cases import carry_out
-
 from custody.sandbox import JailSettings
+from tests.attacks.cases import carry_out
 
 settings = JailSettings(state=Path(sys.argv[2]), nsjail=Path(sys.argv[1]), python=Path(sys.executable))
 attacks, bait = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by our own parent

@@ -360,3 +360,10 @@ def test_an_index_row_without_an_entry_is_found_and_named(
     )
     found = verify_ledger(files, verifier_key=ledger.verifier_key)
     assert ("index-changed", number) in [(p.code, p.index) for p in found.problems]
+
+
+def test_a_run_that_is_read_whole_has_no_hole(ledger: Ledger, files: LedgerFiles, drafts: Drafts) -> None:
+    ledger.append(drafts.several(5))
+    Forger(files.database).run("DELETE FROM event_index WHERE idx = 2")
+    with pytest.raises(EvidenceError, match="entries of run `run-1` are missing"):
+        list(ledger.entries(run="run-1"))

@@ -4,6 +4,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from custody.sandbox import Layer, Outcome, OutcomeClass
 from custody.sandbox.selftest import layers_from_probe
 from custody.sandbox.types import Output, Usage
@@ -88,3 +90,9 @@ def _silent() -> Outcome:
         stdout=empty,
         stderr=empty,
     )
+
+
+def test_on_another_architecture_the_filter_counts_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    layer = states(SEEN, root=True)["seccomp"]
+    assert (layer.state, layer.cause, layer.cure) == ("missing", "the filters are for x86_64", "run on x86_64")
