@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..dependencies import check_freshness
 from ..dependencies.types import Freshness
-from ..errors import UsageError
+from ..errors import LedgerError, UsageError
 from ..ledger import Pin, events, verify_ledger
 from ..policies.types import Principal
 from ..reports import Rendered, Review, Window, judge, render
@@ -34,6 +34,8 @@ class Reviewed:
     folder: Path
     html: Path
     entry: int
+    remark: str = ""
+    """What the caller should hear, for example that no pin was kept outside."""
 
 
 def check_window(since: datetime, until: datetime) -> None:
@@ -133,6 +135,7 @@ def review_window(
         folder=folder,
         html=folder / "review.html",
         entry=_record(house, principal, review, rendered, conductor=conductor),
+        remark=_keep_outside(house),
     )
 
 
@@ -187,10 +190,17 @@ def _record(house: House, principal: Principal, review: Review, rendered: Render
         ),
         id=f"{review.id}/completed",
     )
-    index = batch.write()[-1].index
-    if house.settings.ledger.pin_directory is not None:
-        keep_pin(house.ledger.checkpoint(), house.settings.ledger.pin_directory)
-    return index
+    return batch.write()[-1].index
+
+
+def _keep_outside(house: House) -> str:
+    """Keep the newest checkpoint outside, if a place is set; what is recorded stays recorded if that fails, and it is said."""
+    if house.settings.ledger.pin_directory is None:
+        return ""
+    try:
+        return keep_pin(house.ledger.checkpoint(), house.settings.ledger.pin_directory).remark
+    except LedgerError as error:
+        return f"no pin was kept outside: {error.message}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

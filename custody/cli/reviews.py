@@ -55,6 +55,8 @@ def run_review(
         for decision in done.review.decisions:
             result(f"  {decision.severity}: {shown(decision.what)} ({shown(decision.who)})")
         say(f"report: {done.html}")
+    if done.remark:
+        say(f"warning: {shown(done.remark)}")
     return _exit(done.review.severity)
 
 
