@@ -26,7 +26,7 @@ from pathlib import Path
 from custody.policies.types import Access, Grant, Limits, MountRequest
 from custody.sandbox import JailSettings, Job, Sandbox
 from custody.sandbox.binary import find_nsjail
-from custody.sandbox.runtime import probe_python, runtime_mounts
+from custody.sandbox.runtime import Runtime, probe_python, runtime_mounts
 from custody.sandbox.spec import Bind, JailSpec, Link, Proc, Rlimits, Tmpfs, render
 
 ROUNDS = 40
@@ -158,11 +158,10 @@ def mounted(sandbox: Sandbox, folder: Path, access: Access) -> Callable[[], obje
     return lambda: sandbox.run(JOB, grant)
 
 
-def runtime_spec(runtime: object) -> JailSpec:
+def runtime_spec(runtime: Runtime) -> JailSpec:
     """The least that nsjail needs for this interpreter: same mounts, no filter, no first process, nothing watched."""
-    found = probe_python(Path(sys.executable)) if runtime is None else runtime
     mounts = (
-        *runtime_mounts(found),  # type: ignore[arg-type]  # a Runtime
+        *runtime_mounts(runtime),
         Proc(),
         *(Bind(Path(node), node, device=True) for node in ("/dev/null", "/dev/zero", "/dev/urandom")),
         Tmpfs("/tmp", 1 << 26, 4096, mode=0o1777),  # noqa: S108 - inside the jail
@@ -170,7 +169,7 @@ def runtime_spec(runtime: object) -> JailSpec:
     )
     limits = Rlimits(address_space_mib=None, cpu_seconds=60, file_size_mib=64, open_files=256, processes=64)
     return JailSpec(
-        command=(str(found.executable), "-I", "-c", "pass"),  # type: ignore[attr-defined]  # a Runtime
+        command=(str(runtime.executable), "-I", "-c", "pass"),
         environment=(("LANG", "C.UTF-8"),),
         mounts=mounts,
         rlimits=limits,

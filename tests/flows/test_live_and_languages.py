@@ -1,5 +1,6 @@
 """Live output reaches a caller only through a profile that grants it; other languages need the policies' consent too."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from custody.flows.pipeline import sandbox_of
 from tests.conftest import MakeHome
 
 from .conftest import Ask, go, request_of
+
+DEFAULT = Path(__file__).resolve().parents[2] / "policies" / "default"
 
 pytestmark = pytest.mark.jail
 
@@ -41,3 +44,16 @@ def test_a_runtime_that_the_settings_declare_is_known_and_the_policies_still_dec
         assert (done.end, done.rules) == ("denied", ("run-languages",))
         with pytest.raises(UsageError, match="no runtime for `cobol`"):
             go(house, replace(request, language="cobol"))
+
+
+def test_a_profile_that_grants_live_output_has_it_passed_through(make_home: MakeHome, tmp_path: Path) -> None:
+    policies = tmp_path / "policies"
+    shutil.copytree(DEFAULT, policies)
+    profiles = policies / "profiles.toml"
+    profiles.write_text(profiles.read_text().replace("[default]\n", "[default]\nlive_output = true\n", 1))
+    heard: list[tuple[str, bytes]] = []
+    with open_house(make_home("live", policies=policies)) as house:
+        request = request_of(house, "import sys\nprint('out'); print('err', file=sys.stderr)\n")
+        done = run_directly(house, request, live=lambda stream, content: heard.append((stream, content)))
+    assert done.end == "executed", done.explanation
+    assert sorted(heard) == [("stderr", b"err\n"), ("stdout", b"out\n")]

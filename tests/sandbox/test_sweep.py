@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from custody.policies.types import Grant
 from custody.sandbox import JailSettings, Job, Sandbox
 from custody.sandbox.groups import find_parents
-from custody.sandbox.lease import acquire, sweep_leases
+from custody.sandbox.lease import _processes_of, acquire, sweep_leases
 
 MakeGrant = Callable[..., Grant]
 MakeJob = Callable[..., Job]
@@ -60,6 +61,31 @@ def test_a_killed_runner_leaves_nothing_after_a_sweep(tmp_path: Path) -> None:
         assert isinstance(pid, int)
         _wait_until_gone(pid)
     assert sweep_leases(tmp_path) == ()
+
+
+@pytest.mark.jail
+def test_killing_the_runner_at_any_moment_leaves_nothing_after_a_sweep(tmp_path: Path) -> None:
+    moments = 60 if os.environ.get("CUSTODY_TEST_DEPTH") == "deep" else 5
+    stages: set[str] = set()
+    for number in range(moments):
+        runner = subprocess.Popen([sys.executable, "-c", RUNNER, str(tmp_path)], cwd=Path(__file__).parents[2])
+        # from before its first line until the program runs
+        with suppress(subprocess.TimeoutExpired):
+            runner.wait(0.15 + 0.4 * number / moments)
+        runner.kill()
+        runner.wait()
+        lease = tmp_path / "leases" / "000.json"
+        held = json.loads(lease.read_bytes() or b"{}") if lease.exists() else {}
+        stages.add(",".join(sorted(held)))
+        Sandbox(JailSettings(state=tmp_path)).sweep()
+        assert [path for path in held.get("groups", []) if Path(path).exists()] == []
+        uid, nsjail = held.get("uid"), held.get("nsjail")
+        for pid in _processes_of(uid) if isinstance(uid, int) else ():
+            _wait_until_gone(pid)
+        if isinstance(nsjail, int):
+            _wait_until_gone(nsjail)
+        assert not lease.exists() or lease.read_bytes() == b""
+    assert stages
 
 
 def test_a_live_lease_is_not_swept(tmp_path: Path) -> None:
