@@ -57,20 +57,29 @@ class Api:
     client: httpx.Client
 
     def read(self, path: str) -> dict[str, object]:
-        answer = self.client.get(path).raise_for_status().json()
+        answer = self._ask("GET", path)
         assert isinstance(answer, dict)
         return answer
 
     def post(self, path: str, body: Mapping[str, object]) -> dict[str, object]:
-        answer = self.client.post(path, json=dict(body)).raise_for_status().json()
+        answer = self._ask("POST", path, dict(body))
         assert isinstance(answer, dict)
         return answer
 
     def flow_runs(self, name: str) -> list[dict[str, object]]:
         wanted = {"flow_runs": {"name": {"any_": [name]}}}
-        answer = self.client.post("/flow_runs/filter", json=wanted).raise_for_status().json()
+        answer = self._ask("POST", "/flow_runs/filter", wanted)
         assert isinstance(answer, list)
         return answer
+
+    def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> object:
+        """Ask again while the server says 503: on SQLite that is its word for "locked just now", and every client of it repeats."""
+        for attempt in range(1, 11):
+            answer = self.client.request(method, path, json=body)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            select.select([], [], [], 0.2 * attempt)
+        return answer.raise_for_status().json()
 
 
 def basic(credential: str) -> dict[str, str]:
