@@ -7,6 +7,8 @@ Rules for what stands here, because these bytes outlive the code:
 - Fields are str, int, bool, None, tuples of these, PayloadRef, or the small records below. No floats, no free dictionaries.
 - Nothing secret, and nothing large: bytes go to payloads, excerpts are redacted and bounded by the writer.
 - An event never says more than was known when it was written; what could not be observed is said.
+
+The file is long because it is one list, read from top to bottom by whoever wants to know what can be on record.
 """
 
 from collections.abc import Callable
