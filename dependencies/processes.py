@@ -27,7 +27,7 @@ class Finished(NamedTuple):
 def run_tool(
     arguments: Sequence[str], *, environment: Mapping[str, str], folder: Path, timeout_seconds: float
 ) -> Finished:
-    """The tool's end and what it wrote, at most 64 MiB of each stream; if its time is up, its whole session is killed.
+    """The tool's end and what it wrote, at most 64 MiB of each stream; if its time is up, its whole process group is killed.
 
     Raises:
         OSError: it could not be started.
@@ -52,7 +52,7 @@ def run_tool(
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Ends the whole session of the tool; it is its leader, and stays our child until it was waited for."""
+    """Kills the process group of the tool; it leads it, and stays our child until it was waited for."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
