@@ -13,7 +13,7 @@ from ..ledger import Entry, events
 from ..policies.types import Denied, Principal, PrincipalKind, RunSubject
 from . import entries
 from .house import House, new_id
-from .passage import RunState, state_of
+from .passage import STATES, RunState, state_of
 from .record import Batch, record
 
 __all__ = ["RunSummary", "authorise", "identify", "list_runs", "read_log", "show_run", "subject_of"]
@@ -138,7 +138,7 @@ def _record_read(house: House, principal: Principal, decision: str, what: str, f
 
 def _summary(house: House, entry: Entry) -> RunSummary:
     run = entry.run or ""
-    known: list[Entry] = list(house.ledger.entries(run=run))
+    known: list[Entry] = list(house.ledger.entries(run=run, kinds=[kind for kind, _ in STATES]))
     submitted = entry.event
     finished = next((e.event for e in known if isinstance(e.event, events.RunFinished)), None)
     program, profile = (

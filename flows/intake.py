@@ -31,7 +31,7 @@ _HOSTS = 16
 _MOUNTS = 8
 _NAME_BYTES = 120
 _ARGUMENTS = 200
-_ARGUMENT_BYTES = 128 * 1024
+_ARGUMENT_BYTES = 64 * 1024
 _FILE_NAME = re.compile(r"[^\x00-\x1f\x7f/\\\ud800-\udfff]{1,120}")
 _HOST = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?|\[?[0-9A-Fa-f:.]{2,45}\]?"
@@ -142,10 +142,10 @@ def _check_code(request: RunRequest, languages: Sequence[str]) -> None:
 
 
 def _check_inputs(request: RunRequest) -> None:
-    if len(request.arguments) > _ARGUMENTS or sum(len(a) for a in request.arguments) > _ARGUMENT_BYTES:
-        raise UsageError("too many arguments", hint="at most 200, of 128 KiB together")
     if any("\0" in a or a.encode("utf-8", "replace").decode() != a for a in request.arguments):
         raise UsageError("an argument is not text", hint="arguments are UTF-8 without NUL")
+    if len(request.arguments) > _ARGUMENTS or sum(len(a.encode()) + 1 for a in request.arguments) > _ARGUMENT_BYTES:
+        raise UsageError("too many arguments", hint="at most 200, of 64 KiB together")
     if len(request.files) > _FILES or sum(len(f.content) for f in request.files) > _FILE_BYTES:
         raise UsageError("too many input files", hint="at most 30, of 16 MiB together")
     names = [request.file_name]

@@ -32,7 +32,7 @@ from ..sandbox.types import Outcome, OutcomeClass
 from .house import House
 from .ownership import Ownership
 
-__all__ = ["Conductor", "Passage", "Result", "RunState", "reload", "state_of"]
+__all__ = ["STATES", "Conductor", "Passage", "Result", "RunState", "reload", "state_of"]
 
 
 class Conductor(StrEnum):
@@ -50,6 +50,16 @@ class RunState(StrEnum):
     CLAIMED = "claimed"
     STARTED = "started"
     FINISHED = "finished"
+
+
+STATES = (
+    ("run:finished", RunState.FINISHED),
+    ("run:started", RunState.STARTED),
+    ("run:claimed", RunState.CLAIMED),
+    ("run:held", RunState.HELD),
+    ("run:submitted", RunState.SUBMITTED),
+)
+"""The kinds that a state is folded from, the furthest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,18 +138,9 @@ class Passage:
 
 
 def state_of(entries: Sequence[Entry]) -> RunState | None:
-    """The state of a run; None if there is no such run."""
+    """The state of a run, by those of its entries whose kinds stand in `STATES`; None if there is no such run."""
     kinds = {entry.kind for entry in entries}
-    for kind, state in (
-        ("run:finished", RunState.FINISHED),
-        ("run:started", RunState.STARTED),
-        ("run:claimed", RunState.CLAIMED),
-        ("run:held", RunState.HELD),
-        ("run:submitted", RunState.SUBMITTED),
-    ):
-        if kind in kinds:
-            return state
-    return None
+    return next((state for kind, state in STATES if kind in kinds), None)
 
 
 def reload(

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ..dependencies import AdvisoryStore, Auditor, EnvironmentStore
 from ..dependencies.types import Findings, Lock, PinFinding, PinState, Severity
-from ..errors import ConflictError, DependencyError, SandboxError
+from ..errors import ConflictError, DependencyError, SandboxError, UsageError
 from ..ledger import events
 from ..policies import approval_state
 from ..policies.types import Allowed, Denied, DependencyFacts, Grant, NeedsApproval, PackageFacts, Reason
@@ -252,10 +252,11 @@ def execute(
     """Claim, start, run and ingest, in one piece: between the claim and the end nothing may come in between."""
     if passage.result:
         return
-    sandbox = sandbox_of(house)
-    if not _layers_present(house, passage, sandbox) or not claim(house, passage):
+    sandbox, job = sandbox_of(house), _job(passage)
+    if not _layers_present(house, passage, sandbox) or not _can_run(house, passage, sandbox, job):
         return
-    ending.finish(house, passage, _run(passage, sandbox, house, cancel or threading.Event(), live))
+    if claim(house, passage):
+        ending.finish(house, passage, _run(passage, job, sandbox, house, cancel or threading.Event(), live))
 
 
 def _layers_present(house: House, passage: Passage, sandbox: Sandbox) -> bool:
@@ -272,6 +273,16 @@ def _layers_present(house: House, passage: Passage, sandbox: Sandbox) -> bool:
     explanation = f"profile {grant.profile} demands {', '.join(missing)}, which this machine lacks: {'; '.join(dict.fromkeys(causes))}"
     ending.end_without_execution(house, passage, "unavailable", explanation, extra=[refused])
     return False
+
+
+def _can_run(house: House, passage: Passage, sandbox: Sandbox, job: Job) -> bool:
+    """Whether a jail can take this job under its grant; if not the run is unavailable, and was never started."""
+    try:
+        sandbox.check(job, _granted(passage))
+    except (SandboxError, UsageError) as error:
+        ending.end_without_execution(house, passage, "unavailable", f"{error.message}: {error.hint}")
+        return False
+    return True
 
 
 def claim(house: House, passage: Passage) -> bool:
@@ -326,12 +337,10 @@ def refuse_second(house: House, run: str, actor: str) -> Result:
     return Result(run=run, end="already_claimed", entry=index, explanation=reason)
 
 
-def _run(
-    passage: Passage, sandbox: Sandbox, house: House, cancel: threading.Event, listener: Listener | None
-) -> Outcome:
-    """The jailed run. Whatever goes wrong on our side is an outcome: the run was started and must have its end."""
+def _job(passage: Passage) -> Job:
+    """What the jail gets: the bytes that were judged."""
     request = passage.request
-    job = Job(
+    return Job(
         run=passage.run,
         code=request.code,
         file_name=request.file_name,
@@ -340,12 +349,18 @@ def _run(
         files=tuple((file.name, file.content) for file in request.files),
         environment=passage.environment.path if passage.environment else None,
     )
+
+
+def _run(
+    passage: Passage, job: Job, sandbox: Sandbox, house: House, cancel: threading.Event, listener: Listener | None
+) -> Outcome:
+    """The jailed run. Whatever goes wrong on our side is an outcome: the run was started and must have its end."""
     longest = max((len(v.encode()) for v in house.settings.secret_values if "\n" in v), default=0)
     live = Live(write=listener, longest_secret=longest) if listener is not None else None
     began = time.monotonic()
     try:
         return sandbox.run(job, _granted(passage), cancel=cancel, redactor=house.redactor, live=live)
-    except SandboxError as error:
+    except (SandboxError, UsageError) as error:
         return _our_failure(error.message, began)
     except OSError as error:
         return _our_failure(f"the jail could not be made: {error.strerror}", began)

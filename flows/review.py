@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 from ..dependencies import check_freshness
@@ -188,7 +189,7 @@ def _record(house: House, principal: Principal, review: Review, rendered: Render
             json_sha256=rendered.json_sha256,
             conductor=conductor,
         ),
-        id=f"{review.id}/completed",
+        id=_event_id(review.id),
     )
     return batch.write()[-1].index
 
@@ -219,8 +220,9 @@ def read_review(house: House, review: str) -> Shown:
     Raises:
         UsageError: there is no such review, or its page is gone.
     """
-    event = next((found for found in find_reviews(house) if found.review == review), None)
-    if event is None:
+    found = house.ledger.entry(_event_id(review))
+    event = found.event if found is not None else None
+    if not isinstance(event, events.ReviewCompleted):
         raise UsageError(f"there is no review `{review}`", hint="`custody review list` shows them")
     html = house.places.reviews / event.review / "review.html"
     try:
@@ -230,7 +232,12 @@ def read_review(house: House, review: str) -> Shown:
     return Shown(event=event, html=html, as_issued=hashlib.sha256(page).hexdigest() == event.html_sha256)
 
 
-def find_reviews(house: House) -> list[events.ReviewCompleted]:
-    """Every recorded review, newest first."""
-    found = house.ledger.entries(kinds=("review:completed",), newest_first=True)
+def _event_id(review: str) -> str:
+    """A review is recorded once: its entry is found by its id, and cannot be written again."""
+    return f"{review}/completed"
+
+
+def find_reviews(house: House, *, limit: int = 50) -> list[events.ReviewCompleted]:
+    """The newest recorded reviews, newest first."""
+    found = islice(house.ledger.entries(kinds=("review:completed",), newest_first=True), limit)
     return [entry.event for entry in found if isinstance(entry.event, events.ReviewCompleted)]

@@ -107,6 +107,15 @@ class Sandbox:
             record = replace(record, live_was_cut=relay.cut)
         return make_outcome(grant, record, redacting)
 
+    def check(self, job: Job, grant: Grant) -> None:
+        """Refuses a job that no jail could run under this grant, before anything is claimed or started.
+
+        Raises:
+            UsageError: if the job cannot be run by anybody.
+            SandboxError: if it cannot be run under this grant or on this machine.
+        """
+        check_job(job, grant, SECCOMP, self._languages)
+
     def sweep(self) -> tuple[str, ...]:
         """Removes what dead runners of this state directory left, and says what that was."""
         return sweep_leases(self._settings.state)

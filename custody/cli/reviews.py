@@ -83,14 +83,17 @@ def _time(text: str, end: datetime) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def list_reviews(json: Json = False) -> int:
-    """List the reviews that were made, newest first."""
+def list_reviews(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many.")] = 50,
+    json: Json = False,
+) -> int:
+    """List the newest reviews that were made, newest first."""
     with door() as (house, caller):
         from ..flows.access import authorise
         from ..flows.review import find_reviews
 
         authorise(house, caller, "readAudit", subject="reviews")
-        found = find_reviews(house)
+        found = find_reviews(house, limit=limit)
     if json:
         print_json({"reviews": [asdict(review) for review in found]})
     elif not found:

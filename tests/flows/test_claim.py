@@ -35,7 +35,7 @@ def _rush(settings: Settings, run: str, gate: "multiprocessing.synchronize.Barri
         assert ownership is not None
         passage = reload(house, run, list(house.ledger.entries(run=run)), ownership)
         pipeline.decide(house, passage)
-        gate.wait(60)
+        gate.wait(300)
         pipeline.execute(house, passage)
         assert passage.result is not None
         answers.put(passage.result.end)
@@ -50,9 +50,9 @@ def test_of_fifty_processes_that_claim_one_run_exactly_one_executes(house: House
     ]
     for worker in workers:
         worker.start()
-    ends = [answers.get(timeout=120) for _ in workers]
+    ends = [answers.get(timeout=300) for _ in workers]
     for worker in workers:
-        worker.join(30)
+        worker.join(120)
         assert worker.exitcode == 0
     passage.ownership.release()
     assert sorted(ends) == ["already_claimed"] * (PROCESSES - 1) + ["executed"]

@@ -30,6 +30,7 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
     "argument that is no text": ({"arguments": ("\udc80",)}, "not text"),
     "argument with NUL": ({"arguments": ("a\0b",)}, "not text"),
     "too many arguments": ({"arguments": ("x",) * 201}, "too many"),
+    "too long arguments": ({"arguments": ("\u00e9" * 40_000,)}, "too many"),
     "unpinned requirements": ({"requirements": b"requests\n"}, "requirements"),
     "requirements with options": ({"requirements": b"--index-url http://evil\n"}, "requirements"),
     "declared package that is not in the lock": ({"declared": ("requests",)}, "requests"),

@@ -14,7 +14,7 @@ from custody.flows.house import House, open_house
 from custody.flows.intake import receive
 from custody.flows.passage import Conductor
 from custody.ledger import events
-from custody.policies.types import HostRequest
+from custody.policies.types import HostRequest, InputFile
 from custody.sandbox import Sandbox
 from tests.conftest import MakeHome
 
@@ -74,6 +74,17 @@ def test_what_is_not_allowed_never_reaches_the_jail(
 
 def _must_not_be_called(*_: object, **__: object) -> None:
     raise AssertionError("the jail was started")
+
+
+def test_what_no_jail_could_run_under_its_grant_is_never_started(house: House, ask: Ask) -> None:
+    request = ask()
+    limits = replace(request.limits, disk_mib=1)
+    done = go(house, replace(request, limits=limits, files=(InputFile("data.bin", b"x" * (2 << 20)),)))
+    assert (done.end, done.exit_code) == ("unavailable", Exit.FAILURE)
+    assert "more than the workspace of 1 MiB" in done.explanation
+    recorded = kinds(house, done.run)
+    assert "run:claimed" not in recorded
+    assert recorded.count("run:finished") == 1
 
 
 def test_the_decision_can_be_made_again_from_what_was_kept(house: House, ask: Ask) -> None:

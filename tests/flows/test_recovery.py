@@ -56,7 +56,7 @@ def _start(settings: Settings, code: str) -> subprocess.Popen[str]:
 def _wait_for(settings: Settings, kind: str, count: int) -> list[str]:
     """Runs that have an entry of that kind, as soon as there are so many."""
     with open_house(settings) as house:
-        for _ in range(3000):
+        for _ in range(12_000):
             found = [entry.run or "" for entry in house.ledger.entries(kinds=(kind,))]
             if len(found) >= count:
                 return found
@@ -74,7 +74,7 @@ def test_three_commands_at_once_do_not_close_each_other(settings: Settings) -> N
     first, second = _start(settings, slow), _start(settings, slow)
     _wait_for(settings, "run:started", 2)
     third = _start(settings, "print('quick')\n")
-    ends = [process.communicate(timeout=60)[0].strip() for process in (first, second, third)]
+    ends = [process.communicate(timeout=300)[0].strip() for process in (first, second, third)]
     assert ends == ["executed"] * 3
     with open_house(settings) as house:
         finished = [entry.event for entry in house.ledger.entries(kinds=("run:finished",))]
@@ -86,7 +86,7 @@ def test_a_killed_runner_leaves_a_run_that_the_next_command_closes_as_unknown(se
     killed = _start(settings, "import time\ntime.sleep(15)\n")
     (run,) = _wait_for(settings, "run:started", 1)
     os.kill(killed.pid, signal.SIGKILL)
-    killed.communicate(timeout=10)
+    killed.communicate(timeout=60)
     with open_house(settings) as house:
         assert recover(house) == (run,)
         last = list(house.ledger.entries(run=run))[-1].event
