@@ -4,7 +4,7 @@ It must never resolve or install anything, and never hand tool settings of a scr
 """
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
@@ -26,11 +26,15 @@ _LONGEST = 500
 _HINT = "see PEP 723: one block `# /// script` with `dependencies` and `requires-python`, closed by `# ///`"
 
 
-def read_inline(code: bytes) -> InlineMetadata | None:
+def read_inline(code: bytes, *, python: Callable[[], str] | None = None) -> InlineMetadata | None:
     """What the script block of a program declares; None without one.
 
+    Args:
+        code: the program.
+        python: gives the version of the interpreter that is to run it; asked only if the program says which it requires.
+
     Raises:
-        UsageError: two blocks, an open one, invalid TOML, tool settings, or requirements that are none.
+        UsageError: two blocks, an open one, invalid TOML, tool settings, requirements that are none, or another interpreter required.
     """
     if b"/// script" not in code:
         return None
@@ -41,7 +45,10 @@ def read_inline(code: bytes) -> InlineMetadata | None:
         return None
     if len(blocks) > 1:
         raise UsageError("the program has two inline metadata blocks", hint=_HINT)
-    return _read_block(blocks[0])
+    metadata = _read_block(blocks[0])
+    if metadata.requires_python is not None and python is not None:
+        _check_python(metadata.requires_python, python())
+    return metadata
 
 
 def _blocks(lines: Sequence[str]) -> Iterator[str]:
@@ -113,6 +120,14 @@ def _requirement(text: str) -> Requirement:
     if requirement.url is not None:
         raise UsageError(f"an address is not taken as a requirement: {shown(text)}", hint="name a package of the index")
     return requirement
+
+
+def _check_python(wanted: str, version: str) -> None:
+    if not SpecifierSet(wanted).contains(version, prereleases=True):
+        raise UsageError(
+            f"the program declares `requires-python` {shown(wanted)}, and the jail has Python {shown(version)}",
+            hint="name another interpreter with the setting `sandbox.python`, or change what the program declares",
+        )
 
 
 def check_declared(declared: Sequence[str], lock: Lock) -> Lock:

@@ -45,6 +45,7 @@ __all__ = [
     "decide",
     "execute",
     "facts_of",
+    "python_version",
     "refuse_second",
     "resolve",
     "sandbox_of",
@@ -244,6 +245,11 @@ def sandbox_of(house: House) -> Sandbox:
             languages=declared_languages(house),
         )
     )
+
+
+def python_version(house: House) -> str:
+    """Version of the interpreter that programs get in the jail of this home."""
+    return sandbox_of(house).python_version
 
 
 def execute(

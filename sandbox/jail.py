@@ -107,6 +107,11 @@ class Sandbox:
             record = replace(record, live_was_cut=relay.cut)
         return make_outcome(grant, record, redacting)
 
+    @property
+    def python_version(self) -> str:
+        """Version of the interpreter that runs Python programs in the jail."""
+        return ".".join(str(part) for part in self._interpreter().version)
+
     def check(self, job: Job, grant: Grant) -> None:
         """Refuses a job that no jail could run under this grant, before anything is claimed or started.
 

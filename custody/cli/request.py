@@ -42,11 +42,12 @@ def make_request(house: "House", caller: "Principal", asked: Asked) -> "RunReque
     """
     from ..dependencies import parse_requirements, read_inline
     from ..flows.intake import resolve_mounts
+    from ..flows.pipeline import python_version
     from ..policies.types import InputFile, RunRequest
 
     file_name, code = _read_program(asked.program)
     language = _language(house, file_name)
-    inline = read_inline(code) if language == "python" else None
+    inline = read_inline(code, python=lambda: python_version(house)) if language == "python" else None
     declared = inline.dependencies if inline else ()
     if declared and asked.requirements is None:
         raise UsageError(

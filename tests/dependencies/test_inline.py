@@ -123,3 +123,27 @@ def test_what_is_declared_for_other_machines_may_be_absent() -> None:
 
 def test_a_pinned_pre_release_may_satisfy_a_range() -> None:
     assert check_declared(("six>=1",), _lock("six==1.18rc1")).pins[0].version == "1.18rc1"
+
+
+def _requiring(python: str) -> bytes:
+    return f'# /// script\n# requires-python = "{python}"\n# ///\n'.encode()
+
+
+@pytest.mark.parametrize("wanted", [">=3.11", ">=3.8,<4", "==3.11.*", "~=3.11.2"])
+def test_an_interpreter_that_is_required_is_taken(wanted: str) -> None:
+    assert read_inline(_requiring(wanted), python=lambda: "3.11.7") == InlineMetadata(
+        dependencies=(), requires_python=wanted
+    )
+
+
+@pytest.mark.parametrize("wanted", [">=3.12", "<3.8", "!=3.11.*", "==3.11"])
+def test_another_interpreter_than_the_required_one_is_refused(wanted: str) -> None:
+    with pytest.raises(UsageError, match=r"the jail has Python `?3\.11\.7"):
+        read_inline(_requiring(wanted), python=lambda: "3.11.7")
+
+
+def test_no_interpreter_is_asked_for_its_version_if_none_is_required() -> None:
+    def ask() -> str:
+        raise AssertionError
+
+    assert read_inline(b"# /// script\n# dependencies = []\n# ///\n", python=ask) is not None
