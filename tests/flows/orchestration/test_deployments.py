@@ -1,5 +1,6 @@
 """What is registered, and that a real worker takes it up from there."""
 
+import json
 import os
 import shlex
 import signal
@@ -19,7 +20,7 @@ from custody.flows.orchestration.server import PrefectServer
 from custody.ledger import events
 from custody.settings import Settings
 
-from .conftest import PATIENCE, Api, Submit, kinds, last, until
+from .conftest import PATIENCE, Api, Submit, kinds, last, os_user, until
 
 pytestmark = [pytest.mark.prefect, pytest.mark.jail]
 
@@ -102,6 +103,25 @@ def test_registering_again_changes_nothing(
     assert register(settings, server.client) == registered
     after = api.read("/deployments/name/daily-review/daily")
     assert (after["id"], len(after["schedules"])) == (before["id"], 1)  # type: ignore[arg-type]  # JSON of the API
+
+
+def test_the_command_registers_with_the_server_that_is_named_and_puts_it_on_record(
+    surroundings: Mapping[str, str], settings: Settings, registered: tuple[Registered, ...], house: House
+) -> None:
+    before = house.ledger.count(kinds=("schedule:registered",))
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "custody"), "deploy", "--json"],
+        env={**surroundings, "CUSTODY_HOME": str(settings.home)},
+        check=False,
+        capture_output=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert [d["name"] for d in json.loads(done.stdout)["deployments"]] == [r.name for r in registered]
+    assert house.ledger.count(kinds=("schedule:registered",)) == before + len(registered)
+    on_record = last(house, "schedule:registered").event
+    assert isinstance(on_record, events.ScheduleRegistered)
+    assert (on_record.deployment, on_record.by) == (registered[-1].name, os_user())
 
 
 def test_without_a_server_nothing_is_registered(settings: Settings) -> None:
