@@ -178,11 +178,17 @@ def decided(
 def _exposure(exposure: Exposure) -> events.ExposureRecord:
     return events.ExposureRecord(
         hosts=_texts(exposure.hosts, 40, 260),
-        readable=_texts(exposure.readable, 20, _TEXT),
-        writable=_texts(exposure.writable, 20, _TEXT),
+        readable=_texts(map(_place, exposure.readable), 20, _TEXT),
+        writable=_texts(map(_place, exposure.writable), 20, _TEXT),
         packages_with_findings=_texts(exposure.packages_with_findings, 60, 120),
         new=_texts(exposure.new, 60, 120),
     )
+
+
+def _place(text: str) -> str:
+    """A path with the classes of its data: where it is too long, the path is cut, never the classes."""
+    path, bracket, classes = text.rpartition(" (")
+    return f"{bounded(path, _TEXT - len(bracket) - len(classes.encode()))}{bracket}{classes}"
 
 
 def refusal(decision: Denied | NeedsApproval) -> tuple[Sequence[Reason], Sequence[str]]:

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ..errors import CustodyError
-from .types import Claim, Fate, Review, Severity
+from .evidence import references
+from .types import Fate, Review, Severity
 
 __all__ = ["check", "contradictions"]
 
@@ -24,6 +25,7 @@ def contradictions(review: Review) -> Iterator[str]:
     """Each contradiction, as half a sentence."""
     yield from _figures(review)
     yield from _attempts(review)
+    yield from _exposure(review)
     yield from _chart(review)
     yield from _decisions(review)
     yield from _references(review)
@@ -54,6 +56,18 @@ def _attempts(review: Review) -> Iterator[str]:
         yield f"{sum(bad.values())} runs failed or did not run, {sum(told.values())} attempts are told"
 
 
+def _exposure(review: Review) -> Iterator[str]:
+    """Nothing is said to be granted more often than there are runs in the table."""
+    for row in review.exposure:
+        if not 0 < row.runs + row.waiting <= len(review.runs):
+            yield f"{row.runs + row.waiting} runs were granted {row.what}, the details hold {len(review.runs)}"
+        if row.runs and not review.granted_limits:
+            yield f"a run was granted {row.what}, and none was granted limits"
+    for limit in review.granted_limits:
+        if not 0 < limit.runs <= len(review.runs):
+            yield f"{limit.runs} runs were granted {limit.most} of {limit.limit}, the details hold {len(review.runs)}"
+
+
 def _chart(review: Review) -> Iterator[str]:
     for name, fate in (("succeeded", Fate.SUCCEEDED), ("failed", Fate.FAILED), ("not_run", Fate.NOT_RUN)):
         drawn = sum(getattr(bar, name) for bar in review.chart.bars)
@@ -78,12 +92,3 @@ def _references(review: Review) -> Iterator[str]:
         yield "an entry stands twice in the evidence"
     if unseen := sorted(references(review) - shown):
         yield f"entry {unseen[0]} is referred to and not in the evidence"
-
-
-def references(review: Review) -> set[int]:
-    """Every entry that something on the page refers to."""
-    claims: tuple[Claim, ...] = (
-        *review.decisions, *review.attempts, *review.refusals, *review.packages, *review.audits, *review.anomalies,
-        *review.approvals, *review.runs, *review.limits,
-    )  # fmt: skip
-    return {index for claim in claims for index in claim.entries}

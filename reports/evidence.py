@@ -25,10 +25,19 @@ from ..ledger.events import (
     SyscallDenied,
 )
 from ..ledger.types import Entry
-from .types import EvidenceRow
+from .types import Claim, EvidenceRow, Review
 from .words import clip, count_of, joined, number, place, shorten
 
-__all__ = ["evidence_of"]
+__all__ = ["evidence_of", "references"]
+
+
+def references(review: Review) -> frozenset[int]:
+    """Every entry that something on the page refers to."""
+    claims: tuple[Claim, ...] = (
+        *review.decisions, *review.attempts, *review.refusals, *review.exposure, *review.granted_limits, *review.packages,
+        *review.audits, *review.anomalies, *review.approvals, *review.runs, *review.limits,
+    )  # fmt: skip
+    return frozenset(index for claim in claims for index in claim.entries)
 
 
 def evidence_of(entries: Iterable[Entry], referred: frozenset[int]) -> tuple[EvidenceRow, ...]:

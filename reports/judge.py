@@ -5,6 +5,7 @@ It must never look at a clock, a file or the machine: only entries speak, and pa
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from ..ledger.events import AccessDenied, ApprovalGranted, ApprovalRefused, Event, ReviewCompleted, ReviewSigned
 from ..ledger.types import Entry, Verification
@@ -13,18 +14,22 @@ from .attempts import ReadPayload, attempt_of, key_entries, severity_of, was_ref
 from .chart import chart_of
 from .decisions import decisions_of
 from .endings import end_in_words
-from .evidence import evidence_of
+from .evidence import evidence_of, references
+from .exposure import exposure_of, granted_limits_of
 from .limits import limits_of
 from .packages import audits_of, packages_of
 from .stories import Known, Seen, Story, known_at
 from .types import (
+    Anomaly,
     Approval,
     Attempt,
-    Claim,
+    AuditData,
     CompletedReview,
+    DecisionNeeded,
     DetectorNote,
     Fate,
     KindCount,
+    PackageRow,
     Refusal,
     Review,
     RunRow,
@@ -57,53 +62,75 @@ def judge(
         read_payload: gives a payload's bytes, for the last lines of programs that failed; None leaves those out.
     """
     known = known_at(entries, window)
+    told = _told(
+        _weighed(known, verification), read_payload, review=clip(review, 80), organisation=clip(organisation, 120)
+    )
+    # what the page refers to is known only once everything on it is told
+    return replace(told, evidence=evidence_of(known.entries, references(told)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Weighed:
+    """What several parts of a review look at."""
+
+    known: Known
+    judged: Sequence[Story]
+    verification: Verification
+    packages: tuple[PackageRow, ...]
+    audits: tuple[AuditData, ...]
+    anomalies: tuple[Anomaly, ...]
+    decisions: tuple[DecisionNeeded, ...]
+
+
+def _weighed(known: Known, verification: Verification) -> _Weighed:
     judged = known.judged
-    packages, audits = packages_of(known, judged), audits_of(known, judged)
-    anomalies = detect(records_of(known))
+    packages, audits, anomalies = packages_of(known, judged), audits_of(known, judged), detect(records_of(known))
     decisions = decisions_of(
         known, judged=judged, verification=verification, packages=packages, audits=audits, anomalies=anomalies
     )
-    verdict = verdict_of(
-        known, judged=judged, verification=verification, decisions=decisions, packages=packages, audits=audits
-    )
-    attempts = _attempts(judged, read_payload)
-    refusals, approvals, runs = _refusals(known), _approvals(known), tuple(_run_row(story) for story in judged)
-    limits = limits_of(known, judged=judged, verification=verification, packages=packages, audits=audits)
-    claims: tuple[Claim, ...] = (
-        *decisions,
-        *attempts,
-        *refusals,
-        *packages,
-        *audits,
-        *anomalies,
-        *approvals,
-        *runs,
-        *limits,
-    )
-    referred = frozenset(index for claim in claims for index in claim.entries)
-    return Review(
-        id=clip(review, 80),
-        organisation=clip(organisation, 120),
-        title=verdict.title,
-        verdict=verdict.text,
-        severity=verdict.severity,
-        window=window,
-        figures=figures_of(judged=judged, packages=packages, anomalies=anomalies),
-        decisions=decisions,
-        attempts=attempts,
-        refusals=refusals,
+    return _Weighed(
+        known=known,
+        judged=judged,
+        verification=verification,
         packages=packages,
         audits=audits,
         anomalies=anomalies,
+        decisions=decisions,
+    )
+
+
+def _told(weighed: _Weighed, read_payload: ReadPayload | None, *, review: str, organisation: str) -> Review:
+    """Everything but the evidence."""
+    known, judged, verification = weighed.known, weighed.judged, weighed.verification
+    packages, audits, anomalies = weighed.packages, weighed.audits, weighed.anomalies
+    verdict = verdict_of(
+        known, judged=judged, verification=verification, decisions=weighed.decisions, packages=packages, audits=audits
+    )
+    return Review(
+        id=review,
+        organisation=organisation,
+        title=verdict.title,
+        verdict=verdict.text,
+        severity=verdict.severity,
+        window=known.window,
+        figures=figures_of(judged=judged, packages=packages, anomalies=anomalies),
+        decisions=weighed.decisions,
+        attempts=_attempts(judged, read_payload),
+        refusals=_refusals(known),
+        packages=packages,
+        audits=audits,
+        exposure=exposure_of(judged),
+        granted_limits=granted_limits_of(judged),
+        anomalies=anomalies,
         detectors=tuple(DetectorNote(id=d.id, sentence=d.sentence, limits=d.limits) for d in DETECTORS),
-        approvals=approvals,
+        approvals=_approvals(known),
         chart=chart_of(known, judged),
-        runs=runs,
+        runs=tuple(_run_row(story) for story in judged),
         seal=_seal(verification),
-        limits=limits,
+        limits=limits_of(known, judged=judged, verification=verification, packages=packages, audits=audits),
         kinds=_kinds(known.inside),
         not_a_real_audit=any(not audit.real for audit in audits),
-        evidence=evidence_of(known.entries, referred),
+        evidence=(),
     )
 
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from ..ledger.events import DependenciesAudited, DependenciesResolved, RunFinished, RunLateResult
 from ..ledger.types import Entry, Verification
+from .exposure import cut_exposures
 from .stories import Known, Story
 from .types import AuditData, Limit, PackageRow
 from .words import clip, count_of, joined, number, shorten
@@ -121,17 +122,18 @@ def _late(inside: Iterable[Entry]) -> Iterator[Limit]:
         )
 
 
-def _beyond_caps(judged: Iterable[Story]) -> Iterator[Limit]:
+def _beyond_caps(judged: Sequence[Story]) -> Iterator[Limit]:
     """Events hold only the first of long lists; the payloads hold all, and this review does not read those."""
     beyond: list[int] = []
     for story in judged:
         beyond += [s.entry.index for s in story.all(RunFinished) if s.event.overflow is not None]
         beyond += [s.entry.index for s in story.all(DependenciesResolved) if s.event.total > len(s.event.pins)]
         beyond += [s.entry.index for s in story.all(DependenciesAudited) if _not_clean(s.event) > len(s.event.findings)]
+    beyond += cut_exposures(judged)
     if beyond:
         yield Limit(
-            text=f"{count_of(len(beyond), 'entry', 'entries')} held more than fits into an entry; what is beyond lies in payloads and is counted, not shown.",
-            entries=tuple(beyond)[:_MOST_ENTRIES],
+            text=f"{count_of(len(set(beyond)), 'entry', 'entries')} held more than fits into an entry; what is beyond lies in payloads and is counted, not shown.",
+            entries=tuple(dict.fromkeys(beyond))[:_MOST_ENTRIES],
         )
 
 

@@ -161,6 +161,39 @@ class PackageRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExposureRow:
+    """One thing outside the jail that runs of the window were granted, or wait to be, and could have used at worst."""
+
+    opening: str
+    """`write data`, `read data`, `reach host`, `use package with findings`, or `use package` for one that is only new."""
+    what: str
+    """The path, `host:port` or `name==version`."""
+    data_class: str
+    """Classes of the data behind a path; empty for everything else."""
+    runs: int
+    """Runs that were granted it."""
+    waiting: int
+    """Runs that would be granted it if people agreed."""
+    principals: tuple[str, ...]
+    new_to: tuple[str, ...]
+    """Those of them that had never been granted it when it was decided."""
+    entries: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantedLimit:
+    """The most of one limit that a run of the window was granted."""
+
+    limit: str
+    most: str
+    """With its unit."""
+    runs: int
+    """Runs that were granted as much."""
+    principals: tuple[str, ...]
+    entries: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditData:
     """One state of the advisory data, and how many audits of the window rest on it."""
 
@@ -332,6 +365,9 @@ class Review:
     refusals: tuple[Refusal, ...]
     packages: tuple[PackageRow, ...]
     audits: tuple[AuditData, ...]
+    exposure: tuple[ExposureRow, ...]
+    """What programs could have done at worst."""
+    granted_limits: tuple[GrantedLimit, ...]
     anomalies: tuple[Anomaly, ...]
     detectors: tuple[DetectorNote, ...]
     """Which looked."""

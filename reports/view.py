@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .types import Bar, Chart, DecisionNeeded, Review
+from .exposure import in_words
+from .types import Bar, Chart, DecisionNeeded, GrantedLimit, Review
 from .words import duration, number, stamp
 
 __all__ = ["Caps", "view_of"]
@@ -52,6 +53,8 @@ def view_of(review: Review, caps: Caps) -> View:
         "with_findings": [i for i, row in enumerate(review.packages) if row.state != "clean"],
         "behind": [i for i, row in enumerate(review.packages) if row.freshness in {"outdated", "unknown"}],
         "package_summary": _summary(review),
+        "exposure_summary": in_words(review.exposure),
+        "limits_together": _together(review.granted_limits),
         "chart": _by_run(review.chart) if review.chart.unit == "run" else _by_time(review.chart),
         "badge": _badge(review),
     }
@@ -94,6 +97,27 @@ def _summary(review: Review) -> str:
     ages = Counter(row.freshness for row in review.packages)
     total = len(review.packages)
     return f"{number(total)} package {'version' if total == 1 else 'versions'}. By audit: {_listed(states)}. By age: {_listed(ages)}."
+
+
+def _together(limits: Sequence[GrantedLimit]) -> Sequence[View]:
+    """Limits that the same runs had the most of share a row: most windows know one set of limits."""
+    rows: dict[tuple[int, tuple[int, ...], tuple[str, ...]], list[GrantedLimit]] = {}
+    for limit in limits:
+        rows.setdefault((limit.runs, limit.entries, limit.principals), []).append(limit)
+    return [
+        {
+            "limits": _sentence(f"{limit.limit} {limit.most}" for limit in same),
+            "runs": runs,
+            "entries": list(entries),
+            "principals": list(principals),
+        }
+        for (runs, entries, principals), same in rows.items()
+    ]
+
+
+def _sentence(parts: Iterable[str]) -> str:
+    text = ", ".join(parts)
+    return text[:1].upper() + text[1:]
 
 
 def _listed(counts: Counter[str]) -> str:

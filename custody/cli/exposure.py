@@ -9,7 +9,19 @@ if TYPE_CHECKING:
     from ..ledger.events import ExposureRecord, LimitsRecord
     from ..policies.types import Exposure, Limits
 
-__all__ = ["exposure_lines"]
+__all__ = ["exposure_lines", "exposure_told"]
+
+
+def exposure_told(
+    verdict: str, exposure: "Exposure | ExposureRecord", limits: "Limits | LimitsRecord | None"
+) -> Iterator[str]:
+    """A heading and one line for each thing that it could do; what is denied can do nothing, not even use up a limit."""
+    if verdict == "denied":
+        yield "at worst it could: nothing, it is denied"
+        return
+    yield "at worst it could:"
+    for line in exposure_lines(exposure, limits):
+        yield f"  {line}"
 
 
 def exposure_lines(exposure: "Exposure | ExposureRecord", limits: "Limits | LimitsRecord | None") -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import Exit, SandboxError, UsageError
-from .exposure import exposure_lines
+from .exposure import exposure_told
 from .output import Json, door, pass_through, print_json, result, say, shown, table, working
 from .request import Asked, make_request
 
@@ -188,9 +188,8 @@ def _say_exposure(found: "Sequence[Entry]") -> None:
 
     decided = [e.event for e in found if isinstance(e.event, PolicyDecided) and e.event.stage == "run"]
     if decided:
-        say("at worst it could:" if decided[-1].result != "denied" else "it was denied; at worst it could:")
-        for line in exposure_lines(decided[-1].exposure, decided[-1].limits):
-            say(f"  {line}")
+        for line in exposure_told(decided[-1].result, decided[-1].exposure, decided[-1].limits):
+            say(line)
 
 
 def _check_out(out: Path | None) -> None:
@@ -344,9 +343,8 @@ def show_checked(checked: "Checked", *, json: bool, sentences: "Sequence[str]" =
     else:
         for reason in checked.reasons:
             result(f"  {reason.rule}: {shown(reason.text)}")
-    result("at worst it could:")
-    for line in exposure_lines(checked.basis.exposure, checked.basis.exposure.limits):
-        result(f"  {line}")
+    for line in exposure_told(checked.result, checked.basis.exposure, checked.basis.exposure.limits):
+        result(line)
     for remedy in checked.remedies:
         result(f"to make it pass: {shown(remedy)}")
     for note in checked.notes:

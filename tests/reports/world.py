@@ -26,6 +26,7 @@ from custody.ledger.events import (
     HostRecord,
     LedgerOpened,
     LimitsRecord,
+    MountRecord,
     OutputRecord,
     PinRecord,
     PolicyChanged,
@@ -54,6 +55,8 @@ LIMITS = LimitsRecord(
     artefact_mib=4,
     artefacts=16,
 )
+NOTHING = ExposureRecord(hosts=(), readable=(), writable=(), packages_with_findings=(), new=())
+"""What a grant exposes that opens nothing but the jail itself."""
 DEMO_DATA = DataRecord(
     data_class="demo",
     sha256="d" * 64,
@@ -191,6 +194,8 @@ class World:
         reasons: tuple[str, ...] = (),
         stage: str = "run",
         roles: tuple[str, ...] = (),
+        exposure: ExposureRecord = NOTHING,
+        limits: LimitsRecord = LIMITS,
     ) -> None:
         self.put(
             PolicyDecided(
@@ -203,8 +208,8 @@ class World:
                 items=(),
                 items_total=1,
                 profile="demo",
-                limits=LIMITS,
-                exposure=ExposureRecord(hosts=(), readable=(), writable=(), packages_with_findings=(), new=()),
+                limits=limits,
+                exposure=exposure,
                 obligations=(),
                 errors=(),
                 policy_sha256=sha("policy"),
@@ -215,7 +220,15 @@ class World:
             run=run,
         )
 
-    def start(self, run: str, *, approval: Entry | None = None) -> None:
+    def start(
+        self,
+        run: str,
+        *,
+        approval: Entry | None = None,
+        hosts: tuple[HostRecord, ...] = (),
+        mounts: tuple[MountRecord, ...] = (),
+        limits: LimitsRecord = LIMITS,
+    ) -> None:
         self.put(
             RunClaimed(nonce=sha(run)[:32], conductor="direct", pid=4711, boot_id="b", process_started="1"), run=run
         )
@@ -231,9 +244,9 @@ class World:
                 decision="d-1",
                 grant_sha256=sha("grant" + run),
                 profile="demo",
-                limits=LIMITS,
-                hosts=(),
-                mounts=(),
+                limits=limits,
+                hosts=hosts,
+                mounts=mounts,
                 layers=("user_namespace", "mount_namespace", "network_namespace", "seccomp"),
                 lock_sha256=None,
                 environment=None,
@@ -453,6 +466,7 @@ def demo() -> World:
         rules=("obfuscated-code-needs-approval",),
         reasons=("The code hides what it does; a person has to read it first.",),
         roles=("approver",),
+        exposure=replace(NOTHING, hosts=("bundles.example.org:443",), new=("host bundles.example.org:443",)),
     )
     world.put(
         RunHeld(decision="d-14", roles=("approver",), binding=sha("b14"), expires="2026-11-20T12:00:00Z"), run="run-14"
@@ -500,7 +514,8 @@ def _ordinary(world: World) -> None:
     world.submit("run-02", "agent-analyst", "sales_by_region.py", requirements=3, purpose="monthly figures")
     world.resolve("run-02", ("tabulate", "0.9.0"), ("python-dateutil", "2.9.0"), ("six", "1.16.0"))
     world.audit("run-02", 3)
-    world.decide("run-02", "allowed", rules=("demo-programs-may-run",))
+    new = ("package python-dateutil==2.9.0", "package six==1.16.0", "package tabulate==0.9.0")
+    world.decide("run-02", "allowed", rules=("demo-programs-may-run",), exposure=replace(NOTHING, new=new))
     world.built("run-02")
     world.start("run-02")
     world.finish("run-02", "succeeded", wall_ms=410, stdout=b"north 12\nsouth 7\n")
@@ -514,8 +529,9 @@ def _ordinary(world: World) -> None:
     world.finish("run-03", "succeeded", wall_ms=350, stdout=b"ok\n")
 
     world.submit("run-04", "agent-builder", "make_report.py")
-    world.decide("run-04", "allowed")
-    world.start("run-04")
+    figures = replace(NOTHING, readable=("/srv/figures (internal)",), new=("read /srv/figures",))
+    world.decide("run-04", "allowed", exposure=figures)
+    world.start("run-04", mounts=(MountRecord(path="/srv/figures", access="read", target="figures"),))
     for name in ("figures.csv", "summary.txt"):
         world.put(
             ArtefactCollected(name=name, sha256=sha(name), bytes=2_048, redactions=0, content=ref(name)), run="run-04"
@@ -586,8 +602,8 @@ def _limits(world: World) -> None:
         ("run-11", "output_flood.py", "killed_output", 900, ("output",), LIMITS),
     ):
         world.submit(run, "agent-builder", program, limits=limits)
-        world.decide(run, "allowed")
-        world.start(run)
+        world.decide(run, "allowed", limits=limits)
+        world.start(run, limits=limits)
         flood = outcome == "killed_output"
         world.finish(
             run,
