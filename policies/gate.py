@@ -12,63 +12,43 @@ Rules of the decision, each of which exists because Cedar alone would be weaker:
 import hashlib
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
 from ..errors import PolicyError
 from . import lint
 from .bundle import ACTIONS, ANSWERS, Bundle, Slice, context_of_run, context_of_submit
-from .engine import ENGINE, Engine
+from .deciding import Decisions, Facts, Judged
+from .engine import Engine
 from .explain import explained
 from .exposure import classes_of, exposure_of
 from .loading import load
 from .policy_set import PolicySet
-from .rules import EVALUATION_ERROR, Effect, Rule
+from .rules import Rule
 from .settings_files import Lists
 from .tightening import State, tightened
 from .types import (
-    Allowed,
     Approval,
     Basis,
     CodeFacts,
-    DecidedItem,
     Decision,
     Denied,
     DependencyFacts,
     Exposure,
-    Grant,
     History,
-    NeedsApproval,
     Permitted,
     PolicyProblem,
     Principal,
-    PrincipalKind,
     Profile,
-    Reason,
     RunRequest,
     RunSubject,
-    digest_of,
 )
-from .verdict import DENIED, NEEDS_APPROVAL, Verdict, inputs_of, judge, read_inputs, reasons_of
+from .verdict import DENIED, Verdict, judge, read_inputs
 
 __all__ = ["Gate"]
 
 _TURNS = 4
-_NO_EXPOSURE = Exposure()
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """Everything that one run is judged by."""
-
-    request: RunRequest
-    dependencies: DependencyFacts
-    code: CodeFacts
-    history: History
-    approvals: Sequence[Approval]
-    lock_sha256: str | None
-    now: datetime
 
 
 class Gate:
@@ -87,6 +67,7 @@ class Gate:
         self.profiles: Mapping[str, Profile] = MappingProxyType(dict(loaded.profiles))
         self.rules = len(loaded.rules)
         self._rules = {rule.id: rule for rule in loaded.rules}
+        self._decisions = Decisions(policies, self._rules)
         self._engine = Engine({rule.id: rule.text for rule in loaded.rules}, loaded.schema)
         self._lists = loaded.lists
         if problems := lint.unfit(self._engine, self.profiles):
@@ -173,19 +154,19 @@ class Gate:
         wrong = (*_contradictions(request, code), *_contradictions_of(dependencies))
         if profile is None or wrong:
             return self._undecidable("execute", request, decision, wrong)
-        facts = _Facts(request, dependencies, code, history, approvals, lock_sha256, now)
+        facts = Facts(request, dependencies, code, history, approvals, lock_sha256, now)
         state = State(profile, request.limits)
         for _ in range(_TURNS):
             bundle, exposure = self._bundle(facts, state)
             verdict = judge(self._engine, self._rules, bundle)
             following = tightened(state, verdict.fired, self.profiles)
+            judged = Judged(facts, state, verdict, bundle, exposure)
             if following == state:
-                return self._decision(facts, state, verdict, inputs_of(bundle), exposure, decision)
+                return self._decisions.of_run(judged, decision)
             state = following
         error = f"what the rules ask for did not settle within {_TURNS} turns"
-        return self._decision(
-            facts, state, replace(verdict, result=DENIED, errors=(error,)), inputs_of(bundle), exposure, decision
-        )
+        unsettled = replace(verdict, result=DENIED, errors=(error,))
+        return self._decisions.of_run(replace(judged, state=state, verdict=unsettled), decision)
 
     def act(
         self,
@@ -216,7 +197,7 @@ class Gate:
                 if kind is None
                 else f"`{action}` is {'' if kind == 'Run' else 'not '}about a run"
             )
-            return self._refused(action[:40], "", (error,), decision)
+            return self._decisions.refused(action[:40], "", (error,), decision)
         asked = Slice(principal, now, history or History())
         resource = asked.subject(subject) if subject else asked.single(kind)
         words = subject.run if subject else kind
@@ -237,7 +218,7 @@ class Gate:
 
     # ---------------------------------------------------------------- one turn
 
-    def _bundle(self, facts: _Facts, state: State) -> tuple[Bundle, Exposure]:
+    def _bundle(self, facts: Facts, state: State) -> tuple[Bundle, Exposure]:
         request = facts.request
         exposure = exposure_of(
             hosts=request.hosts,
@@ -247,8 +228,7 @@ class Gate:
             history=facts.history,
             lists=self._lists,
         )
-        # without approvals there is nothing that could be bound
-        approvals = frozenset(_in_force(facts, self._binding(facts, state)) if facts.approvals else ())
+        approvals = self._decisions.approved_roles(facts, state)
         asked = Slice(request.principal, facts.now, facts.history, self._lists, request.ticket, approvals)
         context = context_of_run(
             state.limits,
@@ -267,91 +247,8 @@ class Gate:
             asked.package(package, facts.dependencies, state.profile)
         return asked.bundle(), exposure
 
-    # ---------------------------------------------------------------- from verdict to decision
-
-    def _decision(
-        self, facts: _Facts, state: State, verdict: Verdict, inputs: bytes, exposure: Exposure, decision: str
-    ) -> Decision:
-        permits = [rule for rule in verdict.fired if rule.effect is Effect.PERMIT]
-        redact = state.redact.union(*(rule.redact for rule in permits))
-        record = state.record.union(*(rule.record for rule in permits))
-        said = [*state.obligations]
-        for rule in permits:
-            said += [f"redact {word} ({rule.id})" for word in rule.redact if word not in state.redact]
-            said += [f"record {word} ({rule.id})" for word in rule.record if word not in state.record]
-        denied = verdict.result == DENIED
-        basis = self._basis(
-            verdict,
-            decision,
-            inputs,
-            # INVARIANT: a denial grants nothing, so there is nothing that it exposes
-            exposure=_NO_EXPOSURE if denied else exposure,
-            obligations=tuple(said),
-            binding="" if denied else self._binding(facts, state),
-        )
-        if denied:
-            return Denied(basis, reasons_of(verdict, self._rules))
-        request = facts.request
-        grant = Grant(
-            decision=decision,
-            principal=request.principal.id,
-            profile=state.profile.name,
-            limits=state.limits,
-            hosts=tuple(dict.fromkeys(request.hosts)),
-            mounts=tuple(dict.fromkeys(request.mounts)),
-            layers=state.profile.layers,
-            seccomp=state.profile.seccomp,
-            shell=state.profile.shell,
-            redactions=tuple(sorted(redact)),
-            records=tuple(sorted(record)),
-            live_output=state.profile.live_output,
-        )
-        if verdict.result == NEEDS_APPROVAL:
-            return NeedsApproval(basis, verdict.roles, reasons_of(verdict, self._rules), grant)
-        return Allowed(basis, grant)
-
     def _permit(self, bundle: Bundle, decision: str) -> Permitted | Denied:
-        verdict = judge(self._engine, self._rules, bundle)
-        basis = self._basis(verdict, decision, inputs_of(bundle))
-        return Denied(basis, reasons_of(verdict, self._rules)) if verdict.result == DENIED else Permitted(basis)
-
-    def _basis(
-        self,
-        verdict: Verdict,
-        decision: str,
-        inputs: bytes,
-        *,
-        exposure: Exposure = _NO_EXPOSURE,
-        obligations: tuple[str, ...] = (),
-        binding: str = "",
-    ) -> Basis:
-        return Basis(
-            decision=decision,
-            rules=verdict.rules or (EVALUATION_ERROR,),
-            items=verdict.items,
-            exposure=exposure,
-            policy_digest=self.policies.digest,
-            schema_digest=self.policies.schema_digest,
-            inputs=inputs,
-            engine=ENGINE,
-            obligations=obligations,
-            errors=verdict.errors,
-            binding=binding,
-        )
-
-    def _binding(self, facts: _Facts, state: State) -> str:
-        """What an approval is bound to: the request, the lock, what would be granted, and the rules that it was judged by."""
-        return digest_of(
-            {
-                "limits": asdict(state.limits),
-                "lock": facts.lock_sha256,
-                "policies": self.policies.digest,
-                "principal": facts.request.principal.id,
-                "profile": asdict(state.profile),
-                "request": facts.request.digest(),
-                "secrets": {},
-            }
-        )
+        return self._decisions.of_action(judge(self._engine, self._rules, bundle), bundle, decision)
 
     def _undecidable(self, action: str, request: RunRequest, decision: str, wrong: tuple[str, ...]) -> Denied:
         unknown = (
@@ -359,13 +256,7 @@ class Gate:
             if request.profile in self.profiles
             else (f"profile `{request.profile[:64]}` is not in the policy set in force",)
         )
-        return self._refused(action, request.profile, (*unknown, *wrong), decision)
-
-    def _refused(self, action: str, resource: str, errors: tuple[str, ...], decision: str) -> Denied:
-        """A denial of what could not even be put to the engine."""
-        items = (DecidedItem(action=action, resource=resource[:64], result=DENIED, rules=(EVALUATION_ERROR,)),)
-        basis = self._basis(Verdict(DENIED, items, (), errors=errors), decision, inputs_of(Bundle((), ())))
-        return Denied(basis, tuple(Reason(EVALUATION_ERROR, f"{error[0].upper()}{error[1:]}") for error in errors))
+        return self._decisions.refused(action, request.profile, (*unknown, *wrong), decision)
 
 
 def _contradictions(request: RunRequest, code: CodeFacts) -> tuple[str, ...]:
@@ -381,20 +272,6 @@ def _contradictions_of(dependencies: DependencyFacts) -> tuple[str, ...]:
     if dependencies.total != len(dependencies.packages):
         return (f"the audit counts {dependencies.total} packages and names {len(dependencies.packages)}",)
     return ()
-
-
-def _in_force(facts: _Facts, binding: str) -> list[str]:
-    """Roles whose approval counts for exactly this."""
-    who = facts.request.principal
-    accountable = who.id if who.kind is PrincipalKind.HUMAN else who.owner
-    return [
-        approval.role
-        for approval in facts.approvals
-        # INVARIANT: four eyes hold here too, whatever the rules about approving say
-        if approval.binding == binding
-        and approval.expires > facts.now
-        and approval.approver not in {who.id, accountable}
-    ]
 
 
 def _unusable(problems: Sequence[PolicyProblem]) -> PolicyError:
