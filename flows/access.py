@@ -3,7 +3,7 @@
 Whoever reads the ledger leaves an entry before the first byte is shown; whoever may not leaves one too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -39,15 +39,29 @@ def identify(house: House, os_user: str, authentication: str) -> Principal:
 
 
 def authorise(
-    house: House, principal: Principal, action: str, *, subject: str = "", about: RunSubject | None = None
+    house: House,
+    principal: Principal,
+    action: str,
+    *,
+    subject: str = "",
+    about: RunSubject | None = None,
+    layers: Collection[str] | None = None,
 ) -> str:
     """Let Cedar decide an action that is not a run; the decision's id.
+
+    Args:
+        house: the home.
+        principal: who.
+        action: one of those in the schema.
+        subject: what it is about, in words for the record.
+        about: the run that it is about.
+        layers: layers of the policy set that would change, for `changePolicy`; the locked one if not said.
 
     Raises:
         CustodyError: it is denied (exit 3); the attempt is on record.
     """
     now = house.clock()
-    decision = house.gate.act(principal, action, now=now, decision=new_id("dec", now), subject=about)
+    decision = house.gate.act(principal, action, now=now, decision=new_id("dec", now), subject=about, layers=layers)
     batch = Batch(house, principal.id)
     if not isinstance(decision, Denied):
         batch.add(entries.decided(batch, decision.basis, stage=action, result="allowed", subject=subject))

@@ -4,49 +4,26 @@ It must never put a set in force that is not whole, tested and allowed, and neve
 `policy:changed`, so that a set that is refused changes nothing but the record, which gets a `policy:rejected`.
 """
 
-import hashlib
 import secrets
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ConflictError, PolicyError
 from ..ledger import Entry, events
-from ..policies import Gate, PolicySet, run_rule_tests
-from ..policies.types import Denied, PolicyProblem, Principal, RuleTestResult
+from ..policies import Gate, PolicySet
+from ..policies.types import Principal
 from .access import authorise
-from .house import House, Places, new_id, policies_in_force
+from .candidates import examine, file_records
+from .house import House, Places, stored_policies
 from .record import Batch, clean, record
 
-__all__ = ["Applied", "Edits", "Examined", "apply_policies", "edits_of", "examine"]
+__all__ = ["Applied", "Edits", "apply_policies", "edits_of"]
 
 _PROBLEMS = 30
 _PROBLEM_TEXT = 200
-_FILES = 100
-_HINT = "run `custody policy lint FOLDER` and `custody policy test FOLDER`; what is in force stays in force"
-
-
-@dataclass(frozen=True, slots=True)
-class Examined:
-    """A policy set, and what lint and its own tests say of it."""
-
-    policies: PolicySet
-    problems: tuple[PolicyProblem, ...]
-    tests: tuple[RuleTestResult, ...]
-    """Empty if the set cannot be loaded: then there is nothing to test."""
-
-    @property
-    def failed(self) -> tuple[RuleTestResult, ...]:
-        """The cases that did not come out as expected."""
-        return tuple(result for result in self.tests if result.problems)
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """Everything that keeps the set out of force."""
-        failed = (f"{r.file}: rule `{r.rule}`: {r.name}: {'; '.join(r.problems)}" for r in self.failed)
-        return (*(str(problem) for problem in self.problems), *failed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +35,8 @@ class Applied:
     policy_sha256: str
     previous_sha256: str
     rules: int
+    layers: tuple[str, ...]
+    """Layers that it changes: `locked`, `project`, `project/NAME`; empty if nothing changed."""
     difference: str
     """Unified diff from the set before; empty if nothing changed."""
     entry: int | None
@@ -84,18 +63,6 @@ class Edits:
         return f"files in the policy folder were edited and count for nothing until they are applied: {shown}"
 
 
-def examine(policies: PolicySet) -> Examined:
-    """Lint a set and play its tests."""
-    problems = Gate.lint(policies)
-    if any(problem.blocking for problem in problems):
-        return Examined(policies, problems, ())
-    try:
-        return Examined(policies, problems, run_rule_tests(policies))
-    except PolicyError as error:
-        found = PolicyProblem(file="schema.cedarschema", line=0, rule="", text=error.message)
-        return Examined(policies, (*problems, found), ())
-
-
 def edits_of(house: House) -> Edits:
     """What was edited in the home's policy folder since the set in force was put there; nothing if there is no folder."""
     folder = house.places.policies
@@ -119,15 +86,19 @@ def apply_policies(
         CustodyError: this caller may not change policies (exit 3); the attempt is on record.
         PolicyError: the set cannot be put in force; `policy:rejected` says why, and what is in force stays.
     """
-    decision = authorise(house, caller, "changePolicy", subject=str(folder)[:80])
+    # read under this command's own eyes: another one may have changed it since the house was opened
+    previous = _newest_change(house)
+    before = stored_policies(house.ledger, previous.event)
+    house = _judging_by(house, before)
     try:
         policies = PolicySet.from_folder(folder)
     except PolicyError as error:
+        # nobody without a right to change anything learns what is wrong with the folder
+        _authorise(house, caller, folder, frozenset())
         _reject(house, caller, "", [error.message])
         raise
-    # read again under this command's own eyes: another one may have changed it since the house was opened
-    before = policies_in_force(house.ledger)
-    previous = _newest_change(house)
+    layers = policies.layers_changed_since(before)
+    decision = _authorise(house, caller, folder, layers)
     if policies == before:
         return _unchanged(policies, house.gate.rules)
     gate = _accepted(house, caller, policies)
@@ -136,6 +107,16 @@ def apply_policies(
         return _result(policies, before, gate, difference, None, "same")
     entry = _put_in_force(house, caller, gate, _Change(before, previous, difference, decision, comment))
     return _result(policies, before, gate, difference, entry, _refresh(house.places, before, policies))
+
+
+def _judging_by(house: House, policies: PolicySet) -> House:
+    """The house with these policies in force: a right that was taken away a moment ago counts for nothing."""
+    return house if policies == house.policies else replace(house, policies=policies, gate=Gate(policies))
+
+
+def _authorise(house: House, caller: Principal, folder: Path, layers: frozenset[str]) -> str:
+    said = f" ({', '.join(sorted(layers))})" if layers else ""
+    return authorise(house, caller, "changePolicy", subject=f"{str(folder)[:80]}{said[:120]}", layers=layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,29 +129,12 @@ class _Change:
 
 
 def _accepted(house: House, caller: Principal, policies: PolicySet) -> Gate:
-    """The gate over a set that lint, its tests and the directory have nothing against."""
-    examined = examine(policies)
-    sentences = list(examined.sentences)
-    if not sentences:
-        gate = Gate(policies)
-        sentences = list(_traps(house, gate))
-        if not sentences:
-            return gate
-    _reject(house, caller, policies.digest, sentences)
-    more = f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else ""
-    raise PolicyError(f"the policy set was rejected: {sentences[0]}{more}", hint=_HINT)
-
-
-def _traps(house: House, gate: Gate) -> Sequence[str]:
-    """What would make the set a one-way street: nobody who could change it again, or bytes that could not be stored as they are."""
-    found = []
-    now = house.clock()
-    people = house.directory.principals.values()
-    if all(isinstance(gate.act(p, "changePolicy", now=now, decision=new_id("dec", now)), Denied) for p in people):
-        found.append("under this set nobody in the directory could change policies again")
-    if house.ledger.seal(gate.policies.to_bytes(), media="application/json").ref.redactions:
-        found.append("something in it looks like a secret, or is one of this machine's; secrets are never stored")
-    return found
+    """The gate over a set that nothing speaks against; else it is rejected, on record."""
+    found = examine(policies, directory=house.directory, redactor=house.redactor, now=house.clock())
+    if found.gate is not None:
+        return found.gate
+    _reject(house, caller, policies.digest, found.objections)
+    raise found.rejection
 
 
 def _put_in_force(house: House, caller: Principal, gate: Gate, change: _Change) -> int:
@@ -189,7 +153,7 @@ def _put_in_force(house: House, caller: Principal, gate: Gate, change: _Change) 
             comment=clean(house.redactor, change.comment, 300),
             policy_set=batch.seal(policies.to_bytes(), media="application/json"),
             difference=batch.seal(change.difference.encode(), media="text/x-diff"),
-            files=_file_records(policies.files),
+            files=file_records(policies),
         ),
         # INVARIANT: named after the change before, so that of two changes to the same set only one can be written
         id=f"policy/after/{change.previous.index}",
@@ -216,20 +180,13 @@ def _newest_change(house: House) -> Entry:
     return next(house.ledger.entries(kinds=("policy:changed",), newest_first=True))
 
 
-def _file_records(files: Mapping[str, str]) -> tuple[events.FileRecord, ...]:
-    contents = [(name, text.encode()) for name, text in list(files.items())[:_FILES]]
-    return tuple(
-        events.FileRecord(name=name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
-        for name, content in contents
-    )
-
-
 def _unchanged(policies: PolicySet, rules: int) -> Applied:
     return Applied(
         changed=False,
         policy_sha256=policies.digest,
         previous_sha256=policies.digest,
         rules=rules,
+        layers=(),
         difference="",
         entry=None,
         working_copy="same",
@@ -244,6 +201,7 @@ def _result(
         policy_sha256=policies.digest,
         previous_sha256=before.digest,
         rules=gate.rules,
+        layers=tuple(sorted(policies.layers_changed_since(before))),
         difference=difference,
         entry=entry,
         working_copy=working_copy,

@@ -3,12 +3,11 @@
 Everything is made beside the home and put in its place by one rename: there is never half a home, and never one that is made twice.
 """
 
-import hashlib
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from ..errors import ConfigurationError, UsageError
 from ..ledger import Draft, Ledger, events
 from ..policies import Directory, Gate, PolicySet
 from ..policies.types import Principal
+from ..redaction import Redactor
+from .candidates import examine, file_records
 from .house import Places, now
 
 __all__ = ["initialise"]
@@ -40,6 +41,7 @@ def initialise(
     policies: Path | None = None,
     directory: str | None = None,
     configuration: str = "",
+    secret_values: Sequence[str] = (),
     clock: Callable[[], datetime] = now,
 ) -> None:
     """Make a home.
@@ -50,6 +52,7 @@ def initialise(
         policies: folder of the policy set to put in force; the shipped one by default.
         directory: text of directory.toml; one with that user by default.
         configuration: settings to write at the end of custody.toml.
+        secret_values: this machine's secrets, none of which may stand in the policy set.
         clock: gives the time of the first entries.
 
     Raises:
@@ -59,8 +62,13 @@ def initialise(
     """
     if home.exists() and (not home.is_dir() or any(home.iterdir())):
         raise UsageError(f"`{home}` exists already", hint="use it, or set CUSTODY_HOME to another place")
+    principals_text = directory or Directory.starter(os_user)
     policy_set = PolicySet.from_folder(policies) if policies else PolicySet.shipped()
-    gate = Gate(policy_set)
+    gate = (
+        _gate_over(policy_set, Directory.from_text(principals_text), Redactor(secret_values), clock())
+        if policies
+        else Gate(policy_set)
+    )
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{home.name}-", dir=home.parent))
@@ -69,9 +77,7 @@ def initialise(
             f"`{home}` cannot be made: {error.strerror}", hint="set CUSTODY_HOME to a place that you may write"
         ) from error
     try:
-        _fill(
-            Places(beside), policy_set, gate, directory or Directory.starter(os_user), os_user, configuration, clock()
-        )
+        _fill(Places(beside), policy_set, gate, principals_text, os_user, configuration, clock())
         os.rename(beside, home)  # noqa: PTH104 - onto an empty directory, which Path.rename documents less clearly
     except OSError as error:
         raise ConfigurationError(
@@ -79,6 +85,14 @@ def initialise(
         ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _gate_over(policies: PolicySet, directory: Directory, redactor: Redactor, time: datetime) -> Gate:
+    """The gate over a set of somebody's own, which is held to what `custody policy apply` would hold it to."""
+    found = examine(policies, directory=directory, redactor=redactor, now=time)
+    if found.gate is None:
+        raise found.rejection
+    return found.gate
 
 
 def _fill(
@@ -111,10 +125,7 @@ def _open_book(
         rules=gate.rules,
         profiles=tuple(sorted(gate.profiles)),
         policy_set=payload.ref,
-        files=tuple(
-            events.FileRecord(name=name, sha256=hashlib.sha256(text.encode()).hexdigest(), bytes=len(text.encode()))
-            for name, text in policy_set.files.items()
-        ),
+        files=file_records(policy_set),
     )
     drafts = [
         Draft(id="ledger/opened", event=opened, actor=author.id, time=time),

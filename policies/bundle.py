@@ -4,7 +4,7 @@ It must never hold a rule: it states facts, and it states all of them. Values th
 """
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -32,7 +32,17 @@ from .types import (
     Usage,
 )
 
-__all__ = ["ACTIONS", "Bundle", "Item", "Slice", "context_of_run", "context_of_submit"]
+__all__ = [
+    "ACTIONS",
+    "ANSWERS",
+    "CHANGE_POLICY",
+    "Bundle",
+    "Item",
+    "Slice",
+    "context_of_action",
+    "context_of_run",
+    "context_of_submit",
+]
 
 _TYPES = {PrincipalKind.HUMAN: "Human", PrincipalKind.AGENT: "Agent", PrincipalKind.SERVICE: "Service"}
 _MAX_TICKET = 80
@@ -52,6 +62,8 @@ _PACKAGE_FACTS = (
     "waived",
 )
 
+CHANGE_POLICY = "changePolicy"
+"""The one action that is told which layers of a policy set it would change."""
 ACTIONS: Mapping[str, str] = {
     "approve": "Run",
     "refuse": "Run",
@@ -62,7 +74,7 @@ ACTIONS: Mapping[str, str] = {
     "verifyLedger": "Ledger",
     "runReview": "Ledger",
     "signReview": "Ledger",
-    "changePolicy": "PolicySet",
+    CHANGE_POLICY: "PolicySet",
     "readPrincipals": "Directory",
     "managePrincipals": "Directory",
     "importAdvisories": "AdvisoryData",
@@ -274,6 +286,13 @@ class Slice:
         if self.entities.setdefault(uid, entity) != entity:
             self.conflicts.append(f"two different facts about {uid.type} `{uid.id}`")
         return uid
+
+
+def context_of_action(action: str, *, role: str, layers: Collection[str]) -> dict[str, Json]:
+    """What an action other than a run sees besides the common part."""
+    if action in ANSWERS:
+        return {"role": role}
+    return {"layers": sorted(layers)} if action == CHANGE_POLICY else {}
 
 
 def context_of_submit(request: RunRequest, code: CodeFacts, packages: int, spent: Budgets) -> dict[str, Json]:

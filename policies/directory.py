@@ -141,7 +141,7 @@ class Directory:
 
 _STARTER = """\
 # Who may ask custody for something. Roles: developer (run), auditor (read the record, reviews), operator (advisories, schedules),
-# policy-admin (policies, principals), security-reviewer (approve), runner (services under strict profiles), heavy (larger limits).
+# policy-admin (policies, principals), project-lead (project layers of the policies), security-reviewer (approve), runner (services under strict profiles), heavy (larger limits).
 
 [humans.{name}]
 os_user = {os_user}

@@ -10,7 +10,7 @@ Rules of the decision, each of which exists because Cedar alone would be weaker:
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
@@ -18,13 +18,13 @@ from types import MappingProxyType
 
 from ..errors import PolicyError
 from . import lint
-from .bundle import ACTIONS, ANSWERS, Bundle, Slice, context_of_run, context_of_submit
+from .bundle import ACTIONS, CHANGE_POLICY, Bundle, Slice, context_of_action, context_of_run, context_of_submit
 from .deciding import Decisions, Facts, Judged
 from .engine import Engine
 from .explain import explained
 from .exposure import classes_of, exposure_of
 from .loading import load
-from .policy_set import PolicySet
+from .policy_set import LOCKED, PolicySet
 from .rules import Rule
 from .settings_files import Lists
 from .tightening import State, tightened
@@ -177,6 +177,7 @@ class Gate:
         decision: str,
         subject: RunSubject | None = None,
         role: str = "",
+        layers: Collection[str] | None = None,
         history: History | None = None,
     ) -> Permitted | Denied:
         """Whether a principal may do something other than run code: approve, read, verify, change policies.
@@ -188,6 +189,7 @@ class Gate:
             decision: its id.
             subject: the run that it is about, for actions about runs.
             role: the role that a person answers in, for `approve` and `refuse`.
+            layers: layers of the policy set that would change, for `changePolicy`; the locked one if not said.
             history: counts from the ledger.
         """
         kind = ACTIONS.get(action)
@@ -200,8 +202,11 @@ class Gate:
             return self._decisions.refused(action[:40], "", (error,), decision)
         asked = Slice(principal, now, history or History())
         resource = asked.subject(subject) if subject else asked.single(kind)
+        layers = (LOCKED,) if layers is None else layers
         words = subject.run if subject else kind
-        asked.ask(action, resource, words, {"role": role} if action in ANSWERS else {})
+        if action == CHANGE_POLICY and layers:
+            words = f"{kind} ({', '.join(sorted(layers))})"
+        asked.ask(action, resource, words, context_of_action(action, role=role, layers=layers))
         return self._permit(asked.bundle(), decision)
 
     def why(self, basis: Basis, *, details: bool = False) -> tuple[str, ...]:

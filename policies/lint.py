@@ -6,7 +6,7 @@ Cedar would take a set whose schema misses an attribute and answer every request
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from .bundle import ACTIONS, ANSWERS, Slice, context_of_run, context_of_submit
+from .bundle import ACTIONS, Slice, context_of_action, context_of_run, context_of_submit
 from .control_names import frameworks
 from .engine import Engine
 from .exposure import classes_of
@@ -103,7 +103,6 @@ def _one_of_each(principal: Principal, profile: Profile) -> Slice:
         asked.mount(MountRequest("/probe", access, "probe"), profile)
     run = asked.subject(RunSubject(run="probe", requester="other", requester_kind=PrincipalKind.HUMAN))
     for action, kind in ACTIONS.items():
-        asked.ask(
-            action, run if kind == "Run" else asked.single(kind), "", {"role": "probe"} if action in ANSWERS else {}
-        )
+        context = context_of_action(action, role="probe", layers=("probe",))
+        asked.ask(action, run if kind == "Run" else asked.single(kind), "", context)
     return asked

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .engine import Schema, UnparsableError
-from .policy_set import PolicySet
+from .policy_set import LOCKED, PolicySet, layer_of
 from .rules import Rule, entities_of, read_rules
 from .settings_files import Lists, PolicySettings, read_settings
 from .types import PolicyProblem, Profile
@@ -39,6 +39,9 @@ def load(policies: PolicySet) -> Loaded:
         )
         return Loaded((), None, settings.profiles, settings.lists, (problem, *settings.problems))
     name, text = next(iter(schemas.items()))
+    if layer_of(name) != LOCKED:
+        problem = PolicyProblem(file=name, line=0, rule="", text="the schema belongs to the locked layer")
+        return Loaded((), None, settings.profiles, settings.lists, (problem, *settings.problems))
     try:
         schema = Schema(text)
     except UnparsableError as error:

@@ -17,7 +17,12 @@ from typing import Self
 
 from ..errors import PolicyError
 
-__all__ = ["PolicySet"]
+__all__ = ["LOCKED", "PROJECT", "PolicySet", "layer_of"]
+
+LOCKED = "locked"
+"""The layer of everything that stands outside the project layers."""
+PROJECT = "project"
+"""Folder of the project layers, which may tighten only: its own files are one, and each of its folders is one more."""
 
 _NAME = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}/){0,4}[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 """No part begins with a dot: a stored set can be written to a folder, and must not leave it."""
@@ -158,6 +163,11 @@ class PolicySet:
             )
         return "\n".join(lines)
 
+    def layers_changed_since(self, previous: "PolicySet") -> frozenset[str]:
+        """Layers of the files that differ from another set; empty if nothing changed."""
+        names = {*previous.files, *self._files}
+        return frozenset(layer_of(name) for name in names if previous.files.get(name) != self._files.get(name))
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PolicySet) and self._bytes == other._bytes
 
@@ -166,6 +176,14 @@ class PolicySet:
 
     def __repr__(self) -> str:
         return f"PolicySet({len(self._files)} files, {self.digest[:12]})"
+
+
+def layer_of(name: str) -> str:
+    """The layer of a file: `locked`, `project`, or `project/NAME` for what lies in a folder of its own there."""
+    first, *folders = name.split("/")[:-1] or [""]
+    if first != PROJECT:
+        return LOCKED
+    return f"{PROJECT}/{folders[0]}" if folders and folders[0] != _TESTS else PROJECT
 
 
 def _walk(root: Path, folder: Path, depth: int) -> Iterator[Path]:

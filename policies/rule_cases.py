@@ -152,6 +152,8 @@ class CaseFile(BaseModel):
     approved: dict[str, str] = {}
     action: str = ""
     role: str = ""
+    layers: _NAMES = ("locked",)
+    """Layers that a change of policies touches."""
     subject: _SubjectFile | None = None
     lists: ListsFile | None = None
     expect: Literal["allowed", "needs_approval", "denied"]

@@ -79,6 +79,7 @@ def _decided(gate: Gate, given: CaseFile, read: ReadCases) -> Allowed | Permitte
             given.action,
             subject=subject,
             role=given.role,
+            layers=given.layers,
             history=_history(given),
             now=_WHEN,
             decision="test",

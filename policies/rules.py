@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from .engine import Json, ParsedPolicy, Schema, UnparsableError, parse
-from .policy_set import PolicySet
+from .policy_set import LOCKED, PolicySet, layer_of
 from .source import PolicySource, split
 from .types import Limits, PolicyProblem
 
@@ -43,8 +43,8 @@ _PLAIN = {"id", "reason", "detail", "control", "approval", "profile", "redact", 
 _CLAMP = "clamp_"
 REDACTIONS: Final = frozenset({"secrets"})
 RECORDS: Final = frozenset({"commands", "connections", "files"})
-_PROJECT = "project/"
-"""Rules in this folder may tighten only."""
+_OF_RUNS: Final = frozenset({"submit", "use", "execute", "install", "connect", "mountRead", "mountWrite"})
+"""Actions that rules in a project layer may speak of."""
 _HIDDEN = re.compile(
     "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 )
@@ -210,9 +210,8 @@ def _structure_problems(policy: ParsedPolicy, file: str) -> Iterator[str]:
     tree = policy.tree
     if policy.template:
         yield "is a template; rules have no slots"
+    yield from _layer_problems(policy, layer_of(file))
     if policy.effect == Effect.PERMIT:
-        if file.startswith(_PROJECT):
-            yield "is a permit in a project layer; project layers may only tighten"
         if isinstance(action := tree["action"], Mapping) and action.get("op") == "All":
             yield "permits every action; a permit names its actions"
         if _reads_code(tree):
@@ -221,6 +220,20 @@ def _structure_problems(policy: ParsedPolicy, file: str) -> Iterator[str]:
         if not id_.isascii() or not id_.isprintable():
             yield f"names a {kind} whose id is not plain ASCII"
     yield from _condition_problems(policy)
+
+
+def _layer_problems(policy: ParsedPolicy, layer: str) -> Iterator[str]:
+    """A project layer tightens what its own runs may do, and takes nothing from those who look after the whole."""
+    if layer == LOCKED:
+        return
+    if policy.effect == Effect.PERMIT:
+        yield "is a permit in a project layer; project layers may only tighten"
+    actions = {id_ for kind, id_ in entities_of({"action": policy.tree["action"]}) if kind == "Action"}
+    if not actions or not actions <= _OF_RUNS:
+        yield "is in a project layer and does not name its actions among those of runs; everything else belongs to the locked layer"
+    project, _, team = layer.partition("/")
+    if team and ("Team", team) not in entities_of({"principal": policy.tree["principal"]}):
+        yield f'is in the layer `{project}/{team}` and not about its team: add `principal in Team::"{team}"`'
 
 
 def _condition_problems(policy: ParsedPolicy) -> Iterator[str]:

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from custody.errors import Exit
 from custody.flows.orchestration.catalogue import CATALOGUE as CATALOGUE_OF_FLOWS
 from custody.ledger.events import CATALOGUE
 from custody.policies import Directory, Gate, PolicySet, run_rule_tests
-from custody.policies.types import Limits
+from custody.policies.types import Denied, Limits, Permitted, Principal, PrincipalKind
 from custody.reports import DETECTORS
 from custody.sandbox import OutcomeClass
 from custody.settings import Settings
@@ -180,6 +181,19 @@ def test_the_rule_on_the_page_is_one_of_the_shipped_rules() -> None:
     shipped = "".join(PolicySet.shipped().texts(".cedar").values())
     rule = re.sub(r"@control\([^)]*\)\n", "", fenced("policies.md", "text"))
     assert rule in re.sub(r"@control\([^\n]*\)\n", "", shipped)
+
+
+def test_the_lead_on_the_page_changes_the_layer_of_that_project_only() -> None:
+    gate = Gate(PolicySet(dict(PolicySet.shipped().files) | {"lead.cedar": fenced("policies.md", "cedar")}))
+    lead = Principal(id="lea", kind=PrincipalKind.HUMAN, roles=("analytics-lead",))
+    for layers, kind in (
+        (["project/analytics"], Permitted),
+        (["project"], Denied),
+        (["project/analytics", "locked"], Denied),
+    ):
+        assert isinstance(
+            gate.act(lead, "changePolicy", layers=layers, now=datetime(2026, 1, 1, tzinfo=UTC), decision="d"), kind
+        ), layers
 
 
 def test_the_rule_tests_on_the_page_pass() -> None:

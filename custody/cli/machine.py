@@ -31,7 +31,7 @@ def init(
 
     settings = load_settings()
     caller = calling_user(settings.sudo_uid)
-    initialise(settings.home, os_user=caller.os_user, policies=policies)
+    initialise(settings.home, os_user=caller.os_user, policies=policies, secret_values=settings.secret_values)
     if json:
         print_json(
             {

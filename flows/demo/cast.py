@@ -12,7 +12,7 @@ _DIRECTORY = """\
 # The demo's own principals. Nobody can claim to be one of them: the demo itself acts for them.
 
 [humans.alice]
-roles = ["developer", "operator"]
+roles = ["developer", "operator", "policy-admin"]
 
 [humans.bob]
 roles = ["security-reviewer"]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from custody.errors import PolicyError
 from custody.policies import PolicySet
+from custody.policies.policy_set import layer_of
 
 
 def folder_with(root: Path, **files: str) -> Path:
@@ -149,6 +150,36 @@ def test_writing_overwrites_nothing(shipped: PolicySet, tmp_path: Path) -> None:
         shipped.write_to(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["runs.cedar"]
     assert (tmp_path / "runs.cedar").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("runs.cedar", "locked"),
+        ("tests/runs.yaml", "locked"),
+        ("net/hosts.cedar", "locked"),
+        ("other/project/a.cedar", "locked"),
+        ("project.cedar", "locked"),
+        ("Project/a.cedar", "locked"),
+        ("project/a.cedar", "project"),
+        ("project/tests/a.yaml", "project"),
+        ("project/red/a.cedar", "project/red"),
+        ("project/red/tests/a.yaml", "project/red"),
+        ("project/red/deep/a.cedar", "project/red"),
+    ],
+)
+def test_each_file_has_one_layer(name: str, layer: str) -> None:
+    assert layer_of(name) == layer
+
+
+def test_layers_that_change_are_those_of_files_that_are_new_other_or_gone(shipped: PolicySet) -> None:
+    files = dict(shipped.files) | {"project/a.cedar": "// a\n", "project/red/a.cedar": "// a\n"}
+    one = PolicySet(files)
+    assert one.layers_changed_since(one) == frozenset()
+    assert one.layers_changed_since(shipped) == {"project", "project/red"}
+    del files["project/red/a.cedar"]
+    files["tests/runs.yaml"] += "# more\n"
+    assert PolicySet(files).layers_changed_since(one) == {"locked", "project/red"}
 
 
 def test_changes_are_shown_as_a_diff(shipped: PolicySet) -> None:

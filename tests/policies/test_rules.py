@@ -1,11 +1,14 @@
 """What a policy set is refused for, with file, line and rule."""
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from custody.errors import PolicyError
 from custody.policies import Gate, PolicySet
 
-from .asking import with_rules
+from .asking import ALICE, Asking, request, with_rules
 
 PERMIT = 'permit (principal, action == Action::"execute", resource)'
 FORBID = 'forbid (principal, action == Action::"execute", resource)'
@@ -141,6 +144,60 @@ def test_a_project_layer_may_tighten() -> None:
 def test_a_project_layer_may_not_permit() -> None:
     with pytest.raises(PolicyError, match="may only tighten"):
         Gate(with_rules(f'@id("more") @reason("x") {PERMIT};', file="project/team.cedar"))
+
+
+PROJECT_RULES = {
+    "an administrative action": (
+        "project/a.cedar",
+        'forbid (principal, action == Action::"changePolicy", resource)',
+        "belongs to the locked layer",
+    ),
+    "one administrative action among those of runs": (
+        "project/a.cedar",
+        'forbid (principal, action in [Action::"execute", Action::"approve"], resource)',
+        "belongs to the locked layer",
+    ),
+    "every action": ("project/a.cedar", "forbid (principal, action, resource)", "belongs to the locked layer"),
+    "another team than that of its folder": (
+        "project/red/a.cedar",
+        'forbid (principal in Team::"blue", action == Action::"execute", resource)',
+        'add `principal in Team::"red"`',
+    ),
+    "everybody from the folder of one team": ("project/red/a.cedar", FORBID, 'add `principal in Team::"red"`'),
+    "its team in a condition only": (
+        "project/red/a.cedar",
+        f'{FORBID} unless {{ principal in Team::"red" }}',
+        'add `principal in Team::"red"`',
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PROJECT_RULES)
+def test_a_project_layer_reaches_no_further_than_its_project(case: str) -> None:
+    file, rule, said = PROJECT_RULES[case]
+    with pytest.raises(PolicyError, match=re.escape(said)):
+        Gate(with_rules(f'@id("own") @reason("x") {rule};', file=file))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        'forbid (principal in Team::"red", action in [Action::"submit", Action::"use"], resource)',
+        'forbid (principal is Agent in Team::"red", action == Action::"connect", resource)',
+    ],
+)
+def test_the_layer_of_a_team_tightens_what_its_team_may_do(rule: str) -> None:
+    gate = Gate(with_rules(f'@id("own") @reason("x") {rule};', file="project/red/a.cedar"))
+    red = replace(ALICE, teams=("red",))
+    for who, result in ((red, "own" if "submit" in rule else "run-developers"), (ALICE, "run-developers")):
+        assert Asking(gate).run(request(who)).basis.rules == (result,)
+
+
+def test_a_schema_in_a_project_layer_is_refused(shipped: PolicySet) -> None:
+    files = dict(shipped.files)
+    files["project/schema.cedarschema"] = files.pop("schema.cedarschema")
+    with pytest.raises(PolicyError, match="the schema belongs to the locked layer"):
+        Gate(PolicySet(files))
 
 
 @pytest.mark.parametrize("name", ["schema.cedarschema", "profiles.toml"])
