@@ -101,7 +101,7 @@ def _checked(house: House, request: RunRequest, decision: Decision | Permitted, 
         basis=decision.basis,
         reasons=reasons,
         roles=roles,
-        remedies=tuple(_remedies(decision, findings)),
+        remedies=tuple(_remedies(decision, findings, closed=bool(house.gate.closed))),
         notes=tuple(str(edits) for edits in (edits_of(house),) if edits),
         real_audit=findings is None or findings.real,
         entry=batch.write()[-1].index,
@@ -109,9 +109,9 @@ def _checked(house: House, request: RunRequest, decision: Decision | Permitted, 
     )
 
 
-def _remedies(decision: Decision | Permitted, findings: Findings | None) -> list[str]:
+def _remedies(decision: Decision | Permitted, findings: Findings | None, *, closed: bool) -> list[str]:
     """What the requester could change or ask for."""
-    remedies = []
+    remedies = [] if not closed else ["put a set in force that fits: custody policy apply FOLDER"]
     if isinstance(decision, NeedsApproval):
         remedies.append(f"an approval by another person with the role {' or '.join(decision.roles)}")
     if findings is not None and not findings.complete:

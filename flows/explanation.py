@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from ..errors import CustodyError, UsageError
+from ..errors import CustodyError, PolicyError, UsageError
 from ..ledger import Entry, events
 from ..policies import Gate, PolicySet
 from ..policies.types import Basis, DecidedItem, Denied, Exposure, Principal, RunRequest
 from .access import authorise, subject_of
 from .checking import Checked, check
-from .house import House, new_id, policies_by_digest
+from .house import House, new_id, policies_by_digest, stored_policies
 from .record import record
 
 __all__ = ["Explained", "Hypothetical", "why_decided", "why_would"]
@@ -82,7 +82,7 @@ def why_decided(house: House, caller: Principal, name: str, *, candidate: Path |
         what=f"why {name}"[:120], decision=decision, first=found[0].index, last=found[-1].index, entries=len(found)
     )
     record(house, read, actor=caller.id)
-    gates: dict[str, Gate] = {house.policies.digest: house.gate}
+    gates: dict[str, Gate] = {house.gate.policies.digest: house.gate}
     return tuple(_explained(house, gates, entry, other, details=details) for entry in found)
 
 
@@ -154,8 +154,22 @@ def _explained(house: House, gates: dict[str, Gate], entry: Entry, other: Gate |
 
 def _gate_of(house: House, gates: dict[str, Gate], digest: str) -> Gate:
     if digest not in gates:
-        gates[digest] = Gate(policies_by_digest(house.ledger, digest))
+        try:
+            gates[digest] = Gate(policies_by_digest(house.ledger, digest))
+        except PolicyError:
+            gates[digest] = _closed_gate_of(house, digest)
     return gates[digest]
+
+
+def _closed_gate_of(house: House, digest: str) -> Gate:
+    """The gate by which a home whose set in force did not fit its release knew who could change it."""
+    for entry in house.ledger.entries(kinds=("policy:changed",), newest_first=True):
+        gate = Gate.in_force(stored_policies(house.ledger, entry.event))
+        if gate.closed and gate.policies.digest == digest:
+            return gate
+    raise PolicyError(
+        "the policies that decided cannot be read by this release", hint="use the release that made the decision"
+    )
 
 
 def _again(house: House, gate: Gate, event: events.PolicyDecided) -> str:

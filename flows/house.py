@@ -149,9 +149,11 @@ def open_ledger(settings: Settings, *, read_only: bool = False) -> Ledger:
 def open_house(settings: Settings, *, clock: Callable[[], datetime] = now) -> Iterator[House]:
     """A home with everything opened; closed again at the end.
 
+    A policy set that does not fit this release closes its gate and not its doors: nothing runs, and another set can be applied.
+
     Raises:
         ConfigurationError: something that `custody init` makes is missing.
-        PolicyError: no policy set is in force, or it cannot be used.
+        PolicyError: no policy set is in force, or its bytes are not the ones that were put in force.
         LedgerError: the ledger cannot be opened.
     """
     ledger = open_ledger(settings)
@@ -161,7 +163,7 @@ def open_house(settings: Settings, *, clock: Callable[[], datetime] = now) -> It
             settings=settings,
             ledger=ledger,
             policies=policies,
-            gate=Gate(policies),
+            gate=Gate.in_force(policies),
             directory=Directory.from_file(Places(settings.home).directory),
             redactor=Redactor(settings.secret_values),
             clock=clock,

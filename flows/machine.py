@@ -126,7 +126,7 @@ def _home_checks(house: House) -> list[Check]:
             cure=f"chmod 0700 {house.settings.home}",
             severity=Exit.HIGH,
         ),
-        Check(name="policy set in force", state="ok", cause=f"{house.gate.rules} rules, {house.policies.digest[:12]}"),
+        _policy_check(house),
         _edits_check(house),
         Check(name="interpreter", state="ok", cause=sys.version.split()[0]),
     ]
@@ -144,6 +144,14 @@ def _home_checks(house: House) -> list[Check]:
     else:
         checks.append(Check(name="outside pins", state="ok", cause=str(pins)))
     return checks
+
+
+def _policy_check(house: House) -> Check:
+    name = "policy set in force"
+    if not house.gate.closed:
+        return Check(name=name, state="ok", cause=f"{house.gate.rules} rules, {house.policies.digest[:12]}")
+    cure = "custody policy lint FOLDER, then custody policy apply FOLDER"
+    return Check(name=name, state="missing", cause=house.gate.closed, cure=cure, severity=Exit.HIGH)
 
 
 def _edits_check(house: House) -> Check:

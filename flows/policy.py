@@ -99,7 +99,7 @@ def apply_policies(
         raise
     layers = policies.layers_changed_since(before)
     decision = _authorise(house, caller, folder, layers)
-    if policies == before:
+    if policies == before and not house.gate.closed:
         return _unchanged(policies, house.gate.rules)
     gate = _accepted(house, caller, policies)
     difference = policies.changes_since(before)
@@ -111,7 +111,7 @@ def apply_policies(
 
 def _judging_by(house: House, policies: PolicySet) -> House:
     """The house with these policies in force: a right that was taken away a moment ago counts for nothing."""
-    return house if policies == house.policies else replace(house, policies=policies, gate=Gate(policies))
+    return house if policies == house.policies else replace(house, policies=policies, gate=Gate.in_force(policies))
 
 
 def _authorise(house: House, caller: Principal, folder: Path, layers: frozenset[str]) -> str:

@@ -20,7 +20,7 @@ from ..errors import PolicyError
 from . import lint
 from .bundle import ACTIONS, CHANGE_POLICY, Bundle, Slice, context_of_action, context_of_run, context_of_submit
 from .deciding import Decisions, Facts, Judged
-from .engine import Engine
+from .engine import Engine, UnparsableError
 from .explain import explained
 from .exposure import classes_of, exposure_of
 from .loading import load
@@ -49,6 +49,11 @@ from .verdict import DENIED, Verdict, judge, read_inputs
 __all__ = ["Gate"]
 
 _TURNS = 4
+_BY_OWN_RULES = frozenset(ACTIONS) - {"approve", "continueRun"}
+"""What the rules of a home are asked while nothing runs there: what is held stays held, and nobody approves what will be judged anew."""
+_BY_SHIPPED_RULES = frozenset({CHANGE_POLICY, "verifyLedger"})
+"""What the shipped rules answer for a home whose own cannot be read any more; neither shows an entry to anybody."""
+_LINT = "run `custody policy lint FOLDER` for all of it; what is in force stays in force"
 
 
 class Gate:
@@ -64,14 +69,40 @@ class Gate:
         if blocking or loaded.schema is None:
             raise _unusable(blocking)
         self.policies = policies
+        self.closed = ""
+        """Why nothing may run under this gate, in half a sentence; empty for one that decides."""
         self.profiles: Mapping[str, Profile] = MappingProxyType(dict(loaded.profiles))
         self.rules = len(loaded.rules)
         self._rules = {rule.id: rule for rule in loaded.rules}
-        self._decisions = Decisions(policies, self._rules)
-        self._engine = Engine({rule.id: rule.text for rule in loaded.rules}, loaded.schema)
+        self._decisions = self._refusals = Decisions(policies, self._rules)
+        self._answered = frozenset(ACTIONS)
+        try:
+            self._engine = Engine({rule.id: rule.text for rule in loaded.rules}, loaded.schema)
+        except UnparsableError as error:
+            raise PolicyError(f"the policy set cannot be used: {error}", hint=_LINT) from error
         self._lists = loaded.lists
         if problems := lint.unfit(self._engine, self.profiles):
             raise _unusable(problems)
+
+    @staticmethod
+    def in_force(policies: PolicySet) -> "Gate":
+        """The gate of a home, over the set that is in force there; a closed one if that set does not fit this release.
+
+        An older release may have put it in force. A closed gate refuses every run and says why, and still knows who may put another set in force:
+        by the set's own rules, read with the schema of this release, which mostly says more than the one before and not less. Only where they
+        cannot be read that way the shipped rules answer, and only who may change policies or check the ledger.
+        """
+        try:
+            return Gate(policies)
+        except PolicyError as error:
+            problem = error.message
+        try:
+            gate, answered = Gate(policies.with_schema_of(PolicySet.shipped())), _BY_OWN_RULES
+        except PolicyError:
+            gate, answered = Gate(PolicySet.shipped()), _BY_SHIPPED_RULES
+        gate.closed = f"the policy set in force does not fit this release of custody, so nothing runs until one is applied that does: {problem}"
+        gate._answered, gate._refusals = answered, Decisions(policies, {})
+        return gate
 
     @staticmethod
     def lint(policies: PolicySet) -> tuple[PolicyProblem, ...]:
@@ -112,7 +143,7 @@ class Gate:
             decision: its id.
         """
         profile = self.profiles.get(request.profile)
-        wrong = _contradictions(request, code)
+        wrong = (*self._closed(), *_contradictions(request, code))
         if profile is None or wrong:
             return self._undecidable("submit", request, decision, wrong)
         asked = Slice(request.principal, now, history, self._lists, request.ticket)
@@ -151,7 +182,7 @@ class Gate:
             decision: its id.
         """
         profile = self.profiles.get(request.profile)
-        wrong = (*_contradictions(request, code), *_contradictions_of(dependencies))
+        wrong = (*self._closed(), *_contradictions(request, code), *_contradictions_of(dependencies))
         if profile is None or wrong:
             return self._undecidable("execute", request, decision, wrong)
         facts = Facts(request, dependencies, code, history, approvals, lock_sha256, now)
@@ -192,6 +223,8 @@ class Gate:
             layers: layers of the policy set that would change, for `changePolicy`; the locked one if not said.
             history: counts from the ledger.
         """
+        if action in ACTIONS and action not in self._answered:
+            return self._refusals.refused(action, "", self._closed(), decision)
         kind = ACTIONS.get(action)
         if kind is None or (kind == "Run") != (subject is not None):
             error = (
@@ -255,13 +288,16 @@ class Gate:
     def _permit(self, bundle: Bundle, decision: str) -> Permitted | Denied:
         return self._decisions.of_action(judge(self._engine, self._rules, bundle), bundle, decision)
 
+    def _closed(self) -> tuple[str, ...]:
+        return (self.closed,) if self.closed else ()
+
     def _undecidable(self, action: str, request: RunRequest, decision: str, wrong: tuple[str, ...]) -> Denied:
         unknown = (
             ()
-            if request.profile in self.profiles
+            if request.profile in self.profiles or self.closed
             else (f"profile `{request.profile[:64]}` is not in the policy set in force",)
         )
-        return self._decisions.refused(action, request.profile, (*unknown, *wrong), decision)
+        return self._refusals.refused(action, request.profile, (*unknown, *wrong), decision)
 
 
 def _contradictions(request: RunRequest, code: CodeFacts) -> tuple[str, ...]:
@@ -282,6 +318,4 @@ def _contradictions_of(dependencies: DependencyFacts) -> tuple[str, ...]:
 def _unusable(problems: Sequence[PolicyProblem]) -> PolicyError:
     first = str(problems[0]) if problems else "the policy set has no schema"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return PolicyError(
-        f"{first}{more}", hint="run `custody policy lint FOLDER` for all of it; what is in force stays in force"
-    )
+    return PolicyError(f"{first}{more}", hint=_LINT)

@@ -26,7 +26,8 @@ PROJECT = "project"
 
 _NAME = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}/){0,4}[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 """No part begins with a dot: a stored set can be written to a folder, and must not leave it."""
-_SUFFIXES = (".cedar", ".cedarschema", ".toml")
+_SCHEMA = ".cedarschema"
+_SUFFIXES = (".cedar", _SCHEMA, ".toml")
 _TESTS = "tests"
 _TEST_SUFFIX = ".yaml"
 _MAX_FILES = 500
@@ -147,7 +148,7 @@ class PolicySet:
     @property
     def schema_digest(self) -> str:
         """SHA-256 (hex) of the schema's text; of nothing if there is none."""
-        return hashlib.sha256("".join(self.texts(".cedarschema").values()).encode()).hexdigest()
+        return hashlib.sha256("".join(self.texts(_SCHEMA).values()).encode()).hexdigest()
 
     def texts(self, suffix: str) -> Mapping[str, str]:
         """The files whose names end so."""
@@ -162,6 +163,11 @@ class PolicySet:
                 before.splitlines(), after.splitlines(), f"a/{name}", f"b/{name}", lineterm=""
             )
         return "\n".join(lines)
+
+    def with_schema_of(self, other: Self) -> Self:
+        """This set with the schema of another one in the place of its own."""
+        files = {name: text for name, text in self._files.items() if not name.endswith(_SCHEMA)}
+        return type(self)({**files, **other.texts(_SCHEMA)})
 
     def layers_changed_since(self, previous: "PolicySet") -> frozenset[str]:
         """Layers of the files that differ from another set; empty if nothing changed."""

@@ -1,4 +1,4 @@
-"""There is no way round the gate: whatever command is given, under policies that deny everything no jail starts."""
+"""There is no way round the gate: whatever command is given, no jail starts under policies that deny everything, or that do not fit the release."""
 
 import ast
 import sys
@@ -12,15 +12,18 @@ from typer.core import TyperGroup
 
 from custody.cli import app
 from custody.errors import SandboxError
-from custody.flows.house import House
+from custody.flows.house import House, open_house
 from custody.flows.pipeline import sandbox_of
 from custody.policies import PolicySet
 from custody.policies.types import Grant, Limits
 from custody.sandbox.binary import find_nsjail
 from custody.sandbox.types import Job
+from custody.settings import load_settings
+from tests.policies.test_closed_gate import foreign, older
 from tests.scenarios.stage import USER, Stage
 
 from .conftest import Ask, go
+from .test_closed_home import put_in_force
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERY_ROLE = ["developer", "auditor", "operator", "policy-admin", "security-reviewer", "runner", "heavy"]
@@ -49,7 +52,7 @@ GIVEN = {
     "review run": ["--offline"],
     "review list": [],
     "review show": ["review-1"],
-    "policy apply": ["policies"],
+    "policy apply": ["policies", "--dry-run"],
     "policy lint": [],
     "policy test": [],
     "policy why": ["program.py"],
@@ -94,9 +97,17 @@ class Counted:
     held: str
 
 
-@pytest.fixture(scope="module")
-def denying(tmp_path_factory: pytest.TempPathFactory) -> Counted:
-    """A home under policies that deny everything, with a run that was held before."""
+SETS = {
+    "denying": lambda: PolicySet({**PolicySet.shipped().files, "deny.cedar": DENY}),
+    "of an older release": lambda: older(PolicySet.shipped()),
+    "of a foreign release": lambda: foreign(PolicySet.shipped()),
+}
+"""Sets as the machinery itself, or that of an older release, wrote them: `policy apply` would refuse each of them."""
+
+
+@pytest.fixture(scope="module", params=SETS)
+def denying(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Counted:
+    """A home under policies that let nothing run, with a run that was held before."""
     folder = tmp_path_factory.mktemp("gate")
     stage = Stage(folder / "stage", folder / "bytecode").prepare()
     assert stage.call("init").exit_code == 0
@@ -114,22 +125,9 @@ def denying(tmp_path_factory: pytest.TempPathFactory) -> Counted:
     held = str(stage.call("run", "--json", "hiding.py").value()["run"])
     directory.write_text(f'[humans.keeper]\nos_user = "{USER}"\nroles = [{roles}]\n{agent}')
     PolicySet.shipped().write_to(stage.work / "policies")
-    _put_in_force(stage)
-    return Counted(stage, Starts(), held)
-
-
-def _put_in_force(stage: Stage) -> None:
-    """The denying set, as the machinery itself writes one: `policy apply` would refuse it, as nobody could change it again."""
-    from custody.flows import policy
-    from custody.flows.house import open_house
-    from custody.policies import Gate
-    from custody.settings import load_settings
-
-    shipped = PolicySet.shipped()
-    denying = PolicySet({**shipped.files, "deny.cedar": DENY})
     with open_house(load_settings(stage.home)) as house:
-        change = policy._Change(shipped, policy._newest_change(house), "", "dec-test", "")
-        policy._put_in_force(house, house.directory.principals["keeper"], Gate(denying), change)
+        put_in_force(house, SETS[request.param]())
+    return Counted(stage, Starts(), held)
 
 
 def test_every_command_of_the_tree_is_driven_here() -> None:
@@ -138,7 +136,7 @@ def test_every_command_of_the_tree_is_driven_here() -> None:
 
 @pytest.mark.jail
 @pytest.mark.parametrize("name", sorted(name for name, given in GIVEN.items() if given is not None))
-def test_under_denying_policies_no_command_starts_a_jail(denying: Counted, name: str) -> None:
+def test_under_such_policies_no_command_starts_a_jail(denying: Counted, name: str) -> None:
     arguments = [denying.held if word == "HELD" else word for word in GIVEN[name] or []]
     before = denying.starts.count
     ran = denying.stage.call(*name.split(), *arguments)
