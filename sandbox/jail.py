@@ -160,7 +160,7 @@ class Sandbox:
                 build_spec(job, grant, runtime, language, nsjail.path, root=self._root, grouped=groups is not None)
             )
             text = render(spec)
-            payload = build_payload(job, runtime, language, grant.limits)
+            payload = build_payload(job, runtime, language)
             places = [Path(mount.path) for mount in grant.mounts]
             sources = open_sources(lease.uid, places, root=self._root, commands=self._settings.watch_commands)
             _check_still_there(grant, groups=groups is not None, sources=sources)
@@ -190,19 +190,19 @@ class Sandbox:
             if groups is None or (groups.kill() and not groups.remove()):
                 lease.release()
             else:
-                os.close(lease.descriptor)  # its file still names the groups: the next sweep removes them
+                lease.abandon()
 
     def _make_groups(self, lease: Lease, grant: Grant) -> Groups | None:
         if self._settings.cgroups is False:
             return None
         memory, processes = grant.limits.memory_mib, grant.limits.processes
-        parents, delegated = find_parents(), find_delegated()
+        parents = find_parents()
         cause = "no controllers are mounted or delegated"
         try:
             if "memory" in parents and "pids" in parents:
                 lease.record(groups=[str(parent / lease.name) for parent in parents.values()])
                 return Groups.make(lease.name, parents, memory_mib=memory, processes=processes)
-            if delegated is not None:
+            if (delegated := find_delegated()) is not None:
                 lease.record(groups=[str(delegated / lease.name)])
                 return UnifiedGroup.make_below(lease.name, delegated, memory_mib=memory, processes=processes)
         except GroupError as error:

@@ -1,10 +1,12 @@
 """One lease for each run: a number, an outside uid of its own, and a locked file that says what belongs to it.
 
 While the runner lives it holds the lock; what a dead runner left is found by the lock being free, and removed by what the
-file names. It must never remove anything because of what it is called.
+file names. The uid is claimed for the whole machine beside that (claims.py), so that no two homes of root share one. It must
+never remove anything because of what it is called.
 """
 
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import SandboxError
+from .claims import PLACES, Claim, claim_uid
 from .groups import kill_members, remove_group
 from .kernel import process_start
 
@@ -23,6 +26,7 @@ _SLOTS = 256
 _FIRST_UID = 0x70000000
 """Above every range that distributions, containers and systemd hand out."""
 _BLOCKS = 0xFFFF
+"""Homes on one machine use different ranges unless 16 bits collide; a uid that is claimed is skipped in any case."""
 
 
 @dataclass(slots=True)
@@ -33,6 +37,7 @@ class Lease:
     uid: int
     name: str
     descriptor: int
+    claim: Claim | None = None
     held: dict[str, object] = field(default_factory=dict)
 
     def record(self, **facts: object) -> None:
@@ -44,28 +49,50 @@ class Lease:
         """Gives the lease back; everything it named must be gone."""
         _write(self.descriptor, b"")
         os.close(self.descriptor)
+        if self.claim is not None:
+            self.claim.release(clean=True)
+
+    def abandon(self) -> None:
+        """Lets go of what could not all be removed: the file still names it, and the next sweep goes on."""
+        os.close(self.descriptor)
+        if self.claim is not None:
+            self.claim.release(clean=False)
 
 
-def acquire(state: Path, *, root: bool) -> Lease:
-    """Takes the first free lease of this state directory, after cleaning up what its last holder left."""
+def acquire(state: Path, *, root: bool, places: tuple[Path, ...] = PLACES) -> Lease:
+    """Takes the first free lease of this state directory, after cleaning up what its last holder left.
+
+    Args:
+        state: the state directory of this home.
+        root: whether the run gets an outside uid of its own.
+        places: where uids are claimed for the whole machine.
+    """
     folder = _folder(state)
-    block = _block(state)
+    home = hashlib.sha256(os.fsencode(state.resolve())).hexdigest()
+    block = int(home[:4], 16) % _BLOCKS
     for number in range(_SLOTS):
         uid = _FIRST_UID + block * _SLOTS + number if root else os.getuid()
         descriptor = _lock(folder / f"{number:03d}.json", create=True)
         if descriptor is None:
             continue
-        _clean(descriptor)
-        if root and _processes_of(uid):
-            os.close(descriptor)
-            continue
-        lease = Lease(number, uid, f"custody-{block:04x}-{number:03d}", descriptor)
+        _clean(descriptor, places)
+        claim = None
+        if root:
+            try:
+                claim = claim_uid(uid, _processes_of, places)
+            except SandboxError:
+                os.close(descriptor)
+                raise
+            if claim is None:
+                os.close(descriptor)
+                continue
+        lease = Lease(number, uid, f"custody-{home[:16]}-{number:03d}", descriptor, claim)
         lease.record(boot=_boot(), runner=os.getpid(), uid=uid if root else None)
         return lease
     raise SandboxError(f"all {_SLOTS} leases are taken", hint="wait until a run has ended")
 
 
-def sweep_leases(state: Path) -> tuple[str, ...]:
+def sweep_leases(state: Path, places: tuple[Path, ...] = PLACES) -> tuple[str, ...]:
     """Removes what dead runners of this state directory left; says what it removed."""
     swept: list[str] = []
     folder = state / "leases"
@@ -73,13 +100,13 @@ def sweep_leases(state: Path) -> tuple[str, ...]:
         descriptor = _lock(path, create=False)
         if descriptor is not None:
             try:
-                swept += _clean(descriptor)
+                swept += _clean(descriptor, places)
             finally:
                 os.close(descriptor)
     return tuple(swept)
 
 
-def _clean(descriptor: int) -> list[str]:
+def _clean(descriptor: int, places: tuple[Path, ...]) -> list[str]:
     """Kills and removes what the lease file names; the caller holds its lock."""
     content = os.pread(descriptor, 65536, 0)
     if not content:
@@ -91,7 +118,9 @@ def _clean(descriptor: int) -> list[str]:
         held = {}
     if isinstance(held, dict) and held.get("boot") == _boot():
         swept += _clean_groups(held.get("groups"))
-        swept += _clean_processes(held)
+        swept += _clean_nsjail(held)
+        if isinstance(uid := held.get("uid"), int):
+            swept += _clean_uid(uid, places)
     swept.append(f"lease of runner {held.get('runner') if isinstance(held, dict) else 'unknown'}")
     _write(descriptor, b"")
     return swept
@@ -107,17 +136,26 @@ def _clean_groups(named: object) -> list[str]:
     return swept
 
 
-def _clean_processes(held: dict[str, object]) -> list[str]:
-    swept = []
-    pid, start, uid = held.get("nsjail"), held.get("nsjail_start"), held.get("uid")
+def _clean_nsjail(held: dict[str, object]) -> list[str]:
+    pid, start = held.get("nsjail"), held.get("nsjail_start")
     if isinstance(pid, int) and isinstance(start, int) and process_start(pid) == start:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
-            swept.append(f"process {pid}")
-    for other in _processes_of(uid) if isinstance(uid, int) else ():
+            return [f"process {pid}"]
+    return []
+
+
+def _clean_uid(uid: int, places: tuple[Path, ...]) -> list[str]:
+    """Kills what runs as this uid, unless the uid is another run's by now."""
+    claim = claim_uid(uid, lambda _: [], places)
+    if claim is None:
+        return []
+    swept = []
+    for other in _processes_of(uid):
         with suppress(ProcessLookupError, PermissionError):
             os.kill(other, signal.SIGKILL)
             swept.append(f"process {other}")
+    claim.release(clean=not swept)  # what was killed takes a moment to die: the next holder looks
     return swept
 
 
@@ -132,21 +170,17 @@ def _processes_of(uid: int) -> list[int]:
 
 
 def _folder(state: Path) -> Path:
+    folder = state / "leases"
     try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = state / "leases"
-        folder.mkdir(mode=0o700, exist_ok=True)
+        if not folder.is_dir():
+            state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise SandboxError(
             f"the state directory `{state}` cannot be used: {error.strerror}",
             hint="give custody a home it may write to",
         ) from error
     return folder
-
-
-def _block(state: Path) -> int:
-    """Homes on one machine use different uids unless 16 bits collide; a uid in use is skipped in any case."""
-    return int.from_bytes(hashlib.sha256(os.fsencode(state.resolve())).digest()[:2], "big") % _BLOCKS
 
 
 def _lock(path: Path, *, create: bool) -> int | None:
@@ -164,9 +198,13 @@ def _lock(path: Path, *, create: bool) -> int | None:
 
 
 def _write(descriptor: int, content: bytes) -> None:
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, content, 0)
+    """In one write over the old content, so that a runner that is killed here has written down the one or the other."""
+    if content:
+        os.pwrite(descriptor, content.ljust(os.fstat(descriptor).st_size), 0)
+    else:
+        os.ftruncate(descriptor, 0)
 
 
+@functools.cache
 def _boot() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -34,6 +34,7 @@ FIRST = Path(__file__).parent / "inside" / "first.py"
 
 _PROBE = """
 import importlib.util, json, marshal, os, sys, sysconfig
+import _ctypes, select
 maps = sorted({line.split(None, 5)[5].strip() for line in open("/proc/self/maps") if line.count("/")})
 paths = sysconfig.get_paths()
 print(json.dumps({
@@ -41,6 +42,7 @@ print(json.dumps({
     "version": list(sys.version_info[:3]),
     "standard": sorted({os.path.realpath(os.path.dirname(os.__file__)), paths["stdlib"], paths["platstdlib"]}),
     "mapped": maps,
+    "extensions": [getattr(module, "__file__", "") for module in (_ctypes, select)],
     "first": (importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(compile(sys.stdin.buffer.read(), "first.py", "exec"))).hex(),
 }))
 """
@@ -113,6 +115,8 @@ class Runtime:
     """Directories of the standard library, none inside another."""
     libraries: tuple[Path, ...]
     """Shared libraries outside the machine's library directories."""
+    extensions: tuple[str, ...]
+    """Files of `_ctypes` and `select`, empty where they are built in."""
     first: bytes
     """The trusted first process, compiled by this interpreter: on the way of every start that is a quarter of its time."""
 
@@ -150,6 +154,7 @@ def probe_python(python: Path) -> Runtime:
             and not name.startswith(("/usr/lib", "/lib"))
             and not any(Path(name).is_relative_to(s) for s in standard)
         ),
+        extensions=tuple(facts["extensions"]),
         first=bytes.fromhex(facts["first"]),
     )
 

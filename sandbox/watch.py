@@ -27,6 +27,7 @@ __all__ = ["Bounds", "Stopped", "Stream", "Watch", "Watched"]
 
 _CHUNK = 65536
 _TICK_MS = 25
+_LOG_AT_ONCE = 1024 * 1024
 _CHECK_SECONDS = 0.1
 _LOG_BYTES = 256 * 1024
 _RELAY_BYTES = 4096
@@ -132,8 +133,9 @@ class Watch:
         """Returns when the last process is dead and every stream is at its end, or was given up."""
         ends = self._jail.ends
         self._open = {getattr(ends, name): name for name in ("stdout", "stderr", "log", "relay", "events", "process")}
-        for descriptor in self._open:
-            self._poll.register(descriptor, select.POLLIN)
+        for descriptor, name in self._open.items():
+            if name != "log":  # some thirty lines, which the pipe holds: waking up for each would cost more than all else here
+                self._poll.register(descriptor, select.POLLIN)
         self._sources, self._relay_out = sources, relay
         kernel = {source.fileno(): source for source in sources.all()}
         for descriptor in kernel:
@@ -143,11 +145,14 @@ class Watch:
         try:
             lease.record(nsjail=self._jail.process.pid, nsjail_start=process_start(self._jail.process.pid))
             while self._open and not self.seen.unfinished:
-                for descriptor, _ in self._poll.poll(_TICK_MS):
+                arrived = self._poll.poll(_TICK_MS)
+                for descriptor, _ in arrived:
                     if descriptor in kernel:
                         kernel[descriptor].drain()
                     else:
                         self._serve(descriptor)
+                if not arrived:
+                    self._take_log()
                 self._check(cancel)
             for source in kernel.values():
                 source.drain()
@@ -169,6 +174,7 @@ class Watch:
         if name == "process":
             self.seen.nsjail_status = self._jail.process.wait()
             self._ended_at = time.monotonic()
+            self._poll.register(self._jail.ends.log, select.POLLIN)
             return False
         try:
             data = os.read(descriptor, _CHUNK)
@@ -180,7 +186,7 @@ class Watch:
             case "stderr":
                 self._output("stderr", self.seen.stderr, data)
             case "log":
-                self._log += data[: max(0, _LOG_BYTES - len(self._log))]
+                self._keep_log(data)
             case "events":
                 self.recorder.feed(data)
                 self._event_bytes += len(data)
@@ -190,6 +196,15 @@ class Watch:
             case _:
                 self._hear(data)
         return bool(data)
+
+    def _take_log(self) -> None:
+        """Empties the pipe of nsjail's log, while nsjail lives."""
+        if self._ended_at is None and "log" in self._open.values():
+            with suppress(BlockingIOError):
+                self._keep_log(os.read(self._jail.ends.log, _LOG_AT_ONCE))
+
+    def _keep_log(self, data: bytes) -> None:
+        self._log += data[: max(0, _LOG_BYTES - len(self._log))]
 
     def _output(self, name: str, stream: Stream, data: bytes) -> None:
         kept = len(self.seen.stdout.content) + len(self.seen.stderr.content)
@@ -242,6 +257,8 @@ class Watch:
         self._first = os.pidfd_open(children[0])
         if (most := self._bounds.pending_signals) is not None:
             resource.prlimit(children[0], resource.RLIMIT_SIGPENDING, (most, most))
+        hard = resource.prlimit(children[0], resource.RLIMIT_CPU)[1]
+        resource.prlimit(children[0], resource.RLIMIT_CPU, (self._bounds.cpu_seconds, hard))
         root = os.open(f"/proc/{children[0]}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -281,6 +298,7 @@ class Watch:
         if now >= self._next_check:
             self._next_check = now + _CHECK_SECONDS
             self._look_at_disks()
+            self._take_log()
             if (
                 self._groups is not None
                 and self._ended_at is None

@@ -1,23 +1,25 @@
 """The first process in every jail: trusted, it forks the program, reaps, relays the end, and outlives everything.
 
-Started as `python -I -S first.pyc CONTROL RELAY EVENTS` (descriptors), compiled beforehand by the same interpreter. From CONTROL come the program and its input files, by
-content; its end of file means that the runner is gone or wants the end. RELAY carries words to the runner and is closed
-before a byte of the program runs. EVENTS goes to the program's process: what the audit hook writes there is controlled by
-the program. Standard library only, few imports: this is on the way of every start.
+Started as `python -I -S first.pyc CTYPES SELECT CONTROL RELAY EVENTS` (two paths of extension modules, three descriptors),
+compiled beforehand by the same interpreter. From CONTROL come the program and its input files, by content; its end of file
+means that the runner is gone or wants the end. RELAY carries words to the runner and is closed before a byte of the program
+runs. EVENTS goes to the program's process: what the audit hook writes there is controlled by the program.
+
+This is on the way of every start: what is imported here is built in or named by its path, and `os` is left to programs that
+want it (measured: the imports of `os`, `site`, `resource` and `errno` were a fifth of the interpreter's start).
 
 It must never run a line of the program in its own process, and never be traceable from inside (PR_SET_DUMPABLE 0).
 """
 
-# ruff: noqa: PTH102, PTH103, PTH109, PTH118, PTH120 - pathlib costs more than the rest of this start
-import _ctypes
+import _frozen_importlib as importing
+import _frozen_importlib_external as finding
 import _signal as signal  # type: ignore[import-not-found]  # has no stub; the module `signal` imports enum, which costs as much as the start of the interpreter
-import errno
+import _sitebuiltins
+import _thread
+import atexit
 import gc
 import marshal
-import os
-import resource
-import select
-import site
+import posix as os
 import sys
 
 PR_SET_DUMPABLE = 4
@@ -30,12 +32,27 @@ LINE = 4000
 KINDS_REMEMBERED = 4096
 EVERY_COUNT_UP_TO = 8
 HOST_AND_PORT = 2
+ENOSPC, EFBIG = 28, 27
+END_OF_FILE = "Ctrl-D (i.e. EOF)"
+
+
+def extension(name, path):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201 - the word for a module is in `types`
+    """An extension module from the file where it is known to lie: no directory is searched."""
+    return importing._load(finding.spec_from_file_location(name, path)) if path else __import__(name)
+
+
+_ctypes, select = (extension(name, path) for name, path in zip(("_ctypes", "select"), sys.argv[1:3], strict=True))
+
+
+def native(name: str, *arguments: int) -> int:
+    """Calls a C function by its address alone: the ctypes package would cost more than the rest of this start."""
+    result: int = _ctypes.call_function(_ctypes.dlsym(_ctypes.dlopen(None, 0), name), arguments)
+    return result
 
 
 def set_dumpable(*, dumpable: bool) -> None:
-    """Calls prctl by its address alone: the ctypes package would cost more than the rest of this start."""
-    address = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]  # None is the program itself
-    if _ctypes.call_function(address, (PR_SET_DUMPABLE, int(dumpable), 0, 0, 0)) != 0:
+    """Whether other processes of the same user may look into this one and trace it."""
+    if native("prctl", PR_SET_DUMPABLE, int(dumpable), 0, 0, 0) != 0:
         os._exit(70)
 
 
@@ -56,14 +73,25 @@ def receive(control: int) -> dict[str, object]:
     length = int.from_bytes(read_exactly(control, 8), "big")
     job: dict[str, object] = marshal.loads(read_exactly(control, length))  # noqa: S302 - from the runner, before the program
     for name, size in job["files"]:  # type: ignore[attr-defined]  # a list of pairs, written by the runner
-        path = os.path.join(WORK, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        path = f"{WORK}/{name}"
+        make_parents(name)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         content = read_exactly(control, size)
         while content:
             content = content[os.write(descriptor, content) :]
         os.close(descriptor)
     return job
+
+
+def make_parents(name: str) -> None:
+    """Makes the directories that an input file lies in."""
+    path = WORK
+    for part in name.split("/")[:-1]:
+        path = f"{path}/{part}"
+        try:  # noqa: SIM105 - contextlib costs more than the rest of this start
+            os.mkdir(path, 0o777)
+        except FileExistsError:
+            pass
 
 
 def attend(program: int, control: int, relay: int, wake: int) -> None:
@@ -197,9 +225,9 @@ class Witness:
             return
         path = text(args[0])
         if not path.startswith("/"):
-            path = os.path.join(os.getcwd(), path)
+            path = f"{os.getcwd()}/{path}"
         if "/." in path or "//" in path:
-            path = os.path.normpath(path)
+            path = plain(path)
         if not path.startswith(self.folders) and path not in self.files:
             self.tell("file", event, path)
 
@@ -207,7 +235,7 @@ class Witness:
         """A limit that ended the program, in the program's own words."""
         if isinstance(error, MemoryError):
             self.tell("limit", "memory")
-        elif isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EFBIG}:
+        elif isinstance(error, OSError) and error.errno in {ENOSPC, EFBIG}:
             self.tell("limit", "disk")
         elif isinstance(error, BlockingIOError) or (
             isinstance(error, RuntimeError) and "start new thread" in str(error)
@@ -222,6 +250,17 @@ def text(value: object) -> str:
     return str(value)[:FIELD].replace("\x1f", " ")
 
 
+def plain(path: str) -> str:
+    """An absolute path without its dots and doubled slashes."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in {"", "."}:
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
 def identity(descriptor: int) -> tuple[int, int]:
     """What a descriptor points at."""
     found = os.fstat(descriptor)
@@ -230,14 +269,14 @@ def identity(descriptor: int) -> tuple[int, int]:
 
 def become_program(job: dict[str, object], events: int) -> None:
     """Runs the program, as `__main__` or by another interpreter; from here on nothing is trusted."""
-    path = os.path.join(WORK, str(job["file_name"]))
-    resource.setrlimit(resource.RLIMIT_CPU, (job["cpu_seconds"], resource.getrlimit(resource.RLIMIT_CPU)[1]))  # type: ignore[arg-type]  # an int
+    path = f"{WORK}/{job['file_name']}"
     if job["command"]:
         command = [str(word) for word in [*job["command"], path, *job["arguments"]]]  # type: ignore[misc]  # lists of strings
         os.execv(command[0], command)  # noqa: S606 - the program's own interpreter, in the program's own process
-    site.setquit()
-    site.setcopyright()
-    site.sethelper()
+    builtins = sys.modules["builtins"]
+    for name in ("exit", "quit"):
+        setattr(builtins, name, _sitebuiltins.Quitter(name, END_OF_FILE))
+    builtins.help = _sitebuiltins._Helper()  # type: ignore[attr-defined]  # what `site` puts there
     sys.argv = [path, *job["arguments"]]  # type: ignore[misc]  # a list of strings
     sys.path = [WORK, *sys.path, *job["sys_path"]]  # type: ignore[misc]  # a list of strings
     sys.dont_write_bytecode = True
@@ -245,11 +284,12 @@ def become_program(job: dict[str, object], events: int) -> None:
     main = type(sys)("__main__")
     main.__file__ = path
     main.__annotations__ = {}
-    main.__dict__["__builtins__"] = sys.modules["builtins"]
+    main.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = main
     with open(path, "rb") as file:  # noqa: PTH123 - pathlib would be imported for this alone
         source = file.read()
     witness = Witness(events, *job["quiet"])  # type: ignore[misc]  # two lists
+    known = frozenset(sys.modules)
     sys.addaudithook(witness.hook)
     try:
         exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)  # noqa: S102 - the program, in its own process
@@ -261,11 +301,42 @@ def become_program(job: dict[str, object], events: int) -> None:
         error.__traceback__ = error.__traceback__.tb_next if error.__traceback__ else None
         sys.excepthook(type(error), error, error.__traceback__)
         sys.exit(1)
+    del main, source
+    try:  # noqa: SIM105 - contextlib costs more than the rest of this start
+        end(known)
+    except BaseException:  # noqa: BLE001, S110 - the interpreter's own end, which comes now, meets it again and says so
+        pass
+
+
+def end(known: frozenset[str]) -> None:
+    """Ends a program that came to its last line, as the interpreter would; returns where only the interpreter can.
+
+    Threads are waited for, what was registered is called, the program's own objects are finalized and files are flushed. What
+    is left out is taking the interpreter and the standard library apart, which nobody sees: in a process that was forked
+    every page of that would be copied first (measured: an eighth of a whole run). The interpreter's own end remains for
+    programs that use packages or modules of their own, whose objects could have something to say, or leave threads behind.
+    """
+    modules = sys.modules
+    for name in modules.keys() - known:
+        own = str(getattr(modules[name], "__file__", "")).startswith(WORK)
+        if own or name.partition(".")[0] not in sys.stdlib_module_names:
+            return
+    if "threading" in modules:
+        modules["threading"]._shutdown()
+    atexit._run_exitfuncs()
+    if _thread._count():
+        return
+    modules.pop("__main__", None)
+    gc.collect()
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        if stream is not None and not stream.closed:
+            stream.flush()
+    native("exit", 0)
 
 
 def start() -> None:
     """Gets ready, says so, takes the job, forks."""
-    control, relay, events = (int(word) for word in sys.argv[1:4])
+    control, relay, events = (int(word) for word in sys.argv[3:6])
     set_dumpable(dumpable=False)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     for descriptor in (control, relay, events):
