@@ -102,9 +102,12 @@ def launches(folder: Path, python: Path, rounds: int, notes: list[str]) -> list[
         grouped = replace_state(folder, "grouped", python, watch_commands=False, cgroups=None)
         commands = replace_state(folder, "commands", python, watch_commands=True, cgroups=False)
         measured["cold jail with control groups"] = lambda: grouped.run(JOB, GRANT)
-        measured["cold jail, commands watched"] = lambda: commands.run(JOB, GRANT)
+        measured["cold jail, commands watched by process events"] = lambda: commands.run(JOB, GRANT)
     else:
         notes.append("control groups and the kernel's watches need root, and were not measured")
+    traced = replace_state(folder, "traced", python, watch_commands=True, cgroups=False)
+    traced._process_events = False  # noqa: SLF001 - its seam: root would not trace
+    measured["cold jail, commands watched by a trace"] = lambda: traced.run(JOB, GRANT)
     for name, access in (("files watched in a granted mount", Access.READ), ("and changes listed in it", Access.WRITE)):
         measured[f"cold jail, {name}"] = mounted(plain, folder, access)
     times = interleaved(measured, rounds)

@@ -60,7 +60,7 @@ class SandboxSettings(_Section):
     )
 
     watch_commands: bool = Field(
-        True, description="the kernel is asked for every program that is started in a jail, where the runner may"
+        True, description="every program that is started in a jail is watched from outside, where the runner may"
     )
     runtimes: dict[str, RuntimeSettings] = Field(
         {}, description="more languages than Python, bash and node, by name; the policy set must allow them too"

@@ -41,9 +41,7 @@ class Claim:
         os.close(self._descriptor)
 
 
-def claim_uid(
-    uid: int, processes_of: Callable[[int], list[int]], places: tuple[Path, ...] = PLACES
-) -> Claim | None:
+def claim_uid(uid: int, processes_of: Callable[[int], list[int]], places: tuple[Path, ...] = PLACES) -> Claim | None:
     """Takes a uid for this process alone; None if another run has it, or a process that is not ours.
 
     Args:

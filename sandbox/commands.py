@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from .types import ObservedCommand
 
-__all__ = ["CommandWatch", "merge_commands", "open_commands"]
+__all__ = ["CommandWatch", "Started", "Starts", "merge_commands", "open_commands"]
 
 SOURCE = "process_connector"
 _NETLINK_CONNECTOR = 11
@@ -41,26 +41,53 @@ class Happening(IntFlag):
     EXIT = 0x80000000
 
 
-class _Started(NamedTuple):
+class Started(NamedTuple):
+    """Where a started program stands in the list, and when it was started."""
+
     place: int
     nanoseconds: int
+
+
+class Starts:
+    """Programs that were started, a bounded list of them and their true number."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self.commands: list[ObservedCommand] = []
+        self.total = 0
+        self.lost = False
+
+    def begin(self, process: int, nanoseconds: int) -> Started | None:
+        """Lists what a process has just become; None if the list is full."""
+        self.total += 1
+        if len(self.commands) >= _MOST:
+            return None
+        self.commands.append(_look_at(process, self._source))
+        return Started(len(self.commands) - 1, nanoseconds)
+
+    def end(self, started: Started, status: int, nanoseconds: int) -> None:
+        """Adds how it ended, by its wait status."""
+        low = status & 0x7F
+        self.commands[started.place] = replace(
+            self.commands[started.place],
+            exit_status=128 + low if low else (status >> 8) & 0xFF,
+            wall_ms=max(0, nanoseconds - started.nanoseconds) // 1_000_000,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
     depth: int
-    started: _Started | None = None
+    started: Started | None = None
 
 
-class CommandWatch:
+class CommandWatch(Starts):
     """Follows the processes of one jail."""
 
     def __init__(self, sock: socket.socket) -> None:
+        super().__init__(SOURCE)
         self._socket = sock
         self._members: dict[int, _Member] = {}
-        self.commands: list[ObservedCommand] = []
-        self.total = 0
-        self.lost = False
 
     def fileno(self) -> int:
         """For polling."""
@@ -118,22 +145,13 @@ class CommandWatch:
         member = self._members.get(process)
         if member is None or member.depth <= _FIRST_PROCESS:
             return
-        self.total += 1
-        if len(self.commands) < _MOST:
-            self._members[process] = replace(member, started=_Started(len(self.commands), nanoseconds))
-            self.commands.append(_look_at(process))
+        self._members[process] = replace(member, started=self.begin(process, nanoseconds))
 
     def _exited(self, process: int, status: int, nanoseconds: int) -> None:
         member = self._members.pop(process, None)
         if member is None or member.started is None:
             return
-        place, since = member.started
-        low = status & 0x7F
-        self.commands[place] = replace(
-            self.commands[place],
-            exit_status=128 + low if low else (status >> 8) & 0xFF,
-            wall_ms=max(0, nanoseconds - since) // 1_000_000,
-        )
+        self.end(member.started, status, nanoseconds)
 
 
 def open_commands() -> CommandWatch | None:
@@ -180,7 +198,7 @@ def _base(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _look_at(process: int) -> ObservedCommand:
+def _look_at(process: int, source: str) -> ObservedCommand:
     """What a process has just become; unknown if it is already gone."""
     folder = Path(f"/proc/{process}")
     path, arguments = "unknown", None
@@ -192,7 +210,7 @@ def _look_at(process: int) -> ObservedCommand:
         if raw:
             words = raw.rstrip(b"\0").split(b"\0")[1 : _ARGUMENTS + 1]
             arguments = tuple(_clean(word.decode("utf-8", "replace")) for word in words)
-    return ObservedCommand(path=path, arguments=arguments, source=SOURCE, program_controlled=False)
+    return ObservedCommand(path=path, arguments=arguments, source=source, program_controlled=False)
 
 
 def _clean(text: str) -> str:

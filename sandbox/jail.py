@@ -50,6 +50,8 @@ class Sandbox:
         self._root = os.geteuid() == 0
         # the seam for tests that take one layer away to see an attack succeed; nothing else sets it
         self._alter: Callable[[JailSpec], JailSpec] = _unaltered
+        # and for those that want root to trace, too
+        self._process_events = True
 
     @property
     def nsjail_sha256(self) -> str:
@@ -162,12 +164,21 @@ class Sandbox:
             text = render(spec)
             payload = build_payload(job, runtime, language)
             places = [Path(mount.path) for mount in grant.mounts]
-            sources = open_sources(lease.uid, places, root=self._root, commands=self._settings.watch_commands)
+            sources = open_sources(
+                lease.uid,
+                places,
+                root=self._root,
+                commands=self._settings.watch_commands,
+                process_events=self._process_events,
+            )
             _check_still_there(grant, groups=groups is not None, sources=sources)
             jail = launch(nsjail.path, spec, text, outside_uid=lease.uid, groups=groups)
             targets = tuple(mount.target for mount in grant.mounts)
             watch = Watch(jail, _bounds(grant, spec), payload, groups, targets=targets)
-            watched = watch.run(lease, cancel=cancel, sources=sources, relay=relay)
+            watched = watch.run(
+                lease, cancel=cancel, sources=sources, relay=relay, demands_starts="command_watch" in grant.layers
+            )
+            _check_still_there(grant, groups=groups is not None, sources=sources)  # a trace is had, or not, by now
             return RunRecord(
                 language=job.language,
                 nsjail_sha256=nsjail.sha256,
@@ -246,7 +257,7 @@ def _check_still_there(grant: Grant, *, groups: bool, sources: Sources) -> None:
         "cgroup_pids": groups,
         "cgroup_cpu": groups,
         "kernel_audit": sources.audit is not None,
-        "command_watch": sources.commands is not None,
+        "command_watch": sources.starts is not None,
         "file_watch": sources.files is not None or not grant.mounts,
     }
     for name in grant.layers:

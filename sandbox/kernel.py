@@ -10,6 +10,10 @@ from pathlib import Path
 
 __all__ = [
     "FAN_OPEN",
+    "PTRACE_CONT",
+    "PTRACE_DETACH",
+    "PTRACE_LISTEN",
+    "PTRACE_SEIZE",
     "bind",
     "bind_owned",
     "fanotify",
@@ -19,6 +23,8 @@ __all__ = [
     "own_mount_namespace",
     "process_children",
     "process_start",
+    "ptrace",
+    "ptrace_message",
 ]
 
 _CLONE_NEWNS = 0x00020000
@@ -42,12 +48,19 @@ _FAN_NONBLOCK = 0x2
 _FAN_MARK_ADD = 0x1
 _FAN_MARK_FILESYSTEM = 0x100
 FAN_OPEN = 0x20
+PTRACE_CONT = 7
+PTRACE_DETACH = 17
+PTRACE_SEIZE = 0x4206
+PTRACE_LISTEN = 0x4208
+_PTRACE_GETEVENTMSG = 0x4201
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _libc.fanotify_init.argtypes = (ctypes.c_uint, ctypes.c_uint)
 _libc.fanotify_mark.argtypes = (ctypes.c_int, ctypes.c_uint, ctypes.c_uint64, ctypes.c_int, ctypes.c_char_p)
 _libc.syscall.restype = ctypes.c_long
+_libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
+_libc.ptrace.restype = ctypes.c_long
 
 
 class _MountAttributes(ctypes.Structure):
@@ -150,6 +163,21 @@ def mount_id(descriptor: int) -> int:
     """Number of the mount that an open file was reached through; one in the jail's namespace is the jail's alone."""
     text = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii")
     return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("mnt_id:"))
+
+
+def ptrace(request: int, process: int, data: int = 0) -> None:
+    """One request to one tracee, by the thread that traces it."""
+    _check(min(_libc.ptrace(request, process, None, data), 0), "ptrace")
+
+
+def ptrace_message(process: int) -> int:
+    """The number that belongs to the event at which a tracee stands."""
+    message = ctypes.c_ulong()
+    _check(
+        min(_libc.ptrace(_PTRACE_GETEVENTMSG, process, None, ctypes.cast(ctypes.byref(message), ctypes.c_void_p)), 0),
+        "ptrace",
+    )
+    return message.value
 
 
 def process_children(pid: int) -> tuple[int, ...]:

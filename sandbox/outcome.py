@@ -122,7 +122,7 @@ def _layers_on(run: RunRecord) -> tuple[str, ...]:
         names.append("own_uid")
     if run.sources.audit is not None:
         names.append("kernel_audit")
-    if run.sources.commands is not None:
+    if run.sources.starts is not None:
         names.append("command_watch")
     if run.sources.files is not None:
         names.append("file_watch")
@@ -173,9 +173,12 @@ def _unobserved(grant: Grant, run: RunRecord) -> tuple[str, ...]:
 
 def _unobserved_by_kernel(run: RunRecord) -> list[str]:
     said = []
-    if run.sources.commands is None:
-        said.append("commands are known from the program's own interpreter only, which the program controls")
-    elif run.sources.commands.lost:
+    if run.sources.starts is None:
+        said.append(
+            "commands are known from the program's own interpreter only, which the program controls: "
+            + run.sources.no_commands
+        )
+    elif run.sources.starts.lost:
         said.append("some process events were lost: commands may be missing")
     if run.sources.audit is None:
         said.append("refused system calls are not observed: the runner may not read kernel audit records")
@@ -197,7 +200,7 @@ def _unobserved_in_mounts(grant: Grant, run: RunRecord) -> list[str]:
 
 def _totals(run: RunRecord) -> dict[str, int]:
     totals = dict(run.observations.totals)
-    if (seen := run.sources.commands) is not None:
+    if (seen := run.sources.starts) is not None:
         merged = merge_commands(seen.commands, run.observations.commands)
         totals["commands"] = seen.total + len(merged) - len(seen.commands)
     opened = run.sources.files.total if run.sources.files is not None else 0
@@ -208,7 +211,7 @@ def _totals(run: RunRecord) -> dict[str, int]:
 
 def _commands(run: RunRecord, redactor: Redactor | None) -> tuple[ObservedCommand, ...]:
     told = run.observations.commands
-    seen = run.sources.commands
+    seen = run.sources.starts
     commands = merge_commands(seen.commands, told) if seen is not None else told
     if redactor is None:
         return commands

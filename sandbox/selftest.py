@@ -154,11 +154,14 @@ def _outer(outcome: Outcome, seen: _Seen, *, root: bool) -> list[Layer]:
             "run with CAP_AUDIT_READ in the first network namespace",
         )
     )
-    watch = "only the program's own interpreter reports it, which the program controls"
+    watch = next((said for said in outcome.unobserved if said.startswith("commands are known")), "no start was seen")
     watched = any(not command.program_controlled for command in outcome.commands)
     layers.append(
         _layer(
-            "command_watch", watched, watch, "run as root, in the first namespaces, on a kernel with CONFIG_PROC_EVENTS"
+            "command_watch",
+            watched,
+            watch,
+            "allow ptrace (kernel.yama.ptrace_scope below 3); or run as root, in the first namespaces, with CONFIG_PROC_EVENTS",
         )
     )
     opened = any(file.source == "fanotify" and file.path.endswith(f"/{PROBE_FILE}") for file in outcome.files)

@@ -1,4 +1,4 @@
-"""The kernel's own sources about one run: audit records, process events, openings of files.
+"""The kernel's own sources about one run: audit records, process events or a trace, openings of files.
 
 It must never leave one open when the run is over, nor pretend to have one that could not be had.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 from .audit import AuditReader, open_audit
 from .commands import CommandWatch, open_commands
 from .opens import FileWatch, open_files
+from .trace import CommandTrace
 
 __all__ = ["Sources", "open_sources"]
 
@@ -20,9 +21,23 @@ class Sources:
 
     audit: AuditReader | None = None
     commands: CommandWatch | None = None
+    trace: CommandTrace | None = None
+    """Where there are no process events."""
+    no_commands: str = ""
+    """Why the starts of programs are not watched."""
     files: FileWatch | None = None
     no_files: str = ""
     """Why openings of files are not watched though something was granted."""
+
+    @property
+    def starts(self) -> CommandWatch | CommandTrace | None:
+        """Whatever tells of the programs that are started."""
+        return self.commands if self.commands is not None else self.trace
+
+    def follow(self, first: int) -> None:
+        """Seizes the first process of the jail, before it has its job, if there is to be a trace."""
+        if self.trace is not None and (reason := self.trace.follow(first)):
+            self.trace, self.no_commands = None, reason
 
     def all(self) -> tuple[AuditReader | CommandWatch | FileWatch, ...]:
         """Those that there are, to be polled and drained."""
@@ -32,15 +47,33 @@ class Sources:
         """Closes them all."""
         for source in self.all():
             source.close()
+        if self.trace is not None:
+            self.trace.close()
 
 
-def open_sources(uid: int, mounts: Iterable[Path], *, root: bool, commands: bool) -> Sources:
-    """Opens what this process may, for a run of this outside uid."""
+def open_sources(
+    uid: int, mounts: Iterable[Path], *, root: bool, commands: bool, process_events: bool = True
+) -> Sources:
+    """Opens what this process may, for a run of this outside uid.
+
+    Args:
+        uid: the outside uid.
+        mounts: what is granted.
+        root: whether the runner is root.
+        commands: whether programs that are started are watched.
+        process_events: whether the kernel's process events may be used for that; else, or without them, it is a trace.
+    """
     mounts = tuple(mounts)
-    if not root:
-        return Sources(no_files="the runner is not root" if mounts else "")
-    sources = Sources(audit=open_audit(uid), commands=open_commands() if commands else None)
-    if mounts:
+    sources = Sources(no_commands="" if commands else "it is switched off")
+    if root:
+        sources.audit = open_audit(uid)
+    elif mounts:
+        sources.no_files = "the runner is not root"
+    if commands and root and process_events:
+        sources.commands = open_commands()
+    if commands and sources.commands is None:
+        sources.trace = CommandTrace()
+    if mounts and root:
         match open_files(mounts):
             case FileWatch() as files:
                 sources.files = files

@@ -68,7 +68,7 @@ class JailSettings:
     cgroups: bool | None = None
     """None: use control groups where the runner may; False: never; True: refuse to run without."""
     watch_commands: bool = True
-    """Whether the kernel is asked for every program that is started; without, that is said of every run."""
+    """Whether every program that is started is watched, by process events or by a trace; without, that is said of every run."""
     languages: tuple[Language, ...] = ()
     """More than Python, bash and node."""
 
@@ -176,7 +176,7 @@ class ObservedCommand:
     arguments: tuple[str, ...] | None
     """None if unknown."""
     source: str
-    """`process_connector`, `trusted_first_process`, `audit_hook`."""
+    """`process_connector`, `ptrace`, `audit_hook`."""
     program_controlled: bool
     """Whether the jailed program could have kept this from us or made it up."""
     exit_status: int | None = None

@@ -108,6 +108,7 @@ class Watch:
         self._targets = targets
         self._sources = Sources()
         self._relay_out: LiveRelay | None = None
+        self._demands_starts = False
         self._first: int | None = None
         self._places: list[int] = []
         self._log = bytearray()
@@ -129,14 +130,17 @@ class Watch:
         cancel: threading.Event | None,
         sources: Sources,
         relay: LiveRelay | None = None,
+        demands_starts: bool = False,
     ) -> Watched:
         """Returns when the last process is dead and every stream is at its end, or was given up."""
         ends = self._jail.ends
         self._open = {getattr(ends, name): name for name in ("stdout", "stderr", "log", "relay", "events", "process")}
         for descriptor, name in self._open.items():
-            if name != "log":  # some thirty lines, which the pipe holds: waking up for each would cost more than all else here
+            if (
+                name != "log"
+            ):  # its pipe holds what nsjail says at the start: not worth waking up for each of thirty lines
                 self._poll.register(descriptor, select.POLLIN)
-        self._sources, self._relay_out = sources, relay
+        self._sources, self._relay_out, self._demands_starts = sources, relay, demands_starts
         kernel = {source.fileno(): source for source in sources.all()}
         for descriptor in kernel:
             self._poll.register(descriptor, select.POLLIN)
@@ -272,6 +276,9 @@ class Watch:
             os.close(root)
         if self._groups is not None:
             self._groups.adopt((self._jail.process.pid, children[0]))
+        self._sources.follow(children[0])
+        if self._demands_starts and self._sources.starts is None:
+            raise ProcessLookupError(0, self._sources.no_commands)
 
     def _write(self) -> None:
         try:

@@ -11,6 +11,7 @@ want it (measured: the imports of `os`, `site`, `resource` and `errno` were a fi
 It must never run a line of the program in its own process, and never be traceable from inside (PR_SET_DUMPABLE 0).
 """
 
+# ruff: noqa: SLF001 - the interpreter keeps what is needed here under names of its own
 import _frozen_importlib as importing
 import _frozen_importlib_external as finding
 import _signal as signal  # type: ignore[import-not-found]  # has no stub; the module `signal` imports enum, which costs as much as the start of the interpreter
@@ -36,17 +37,23 @@ ENOSPC, EFBIG = 28, 27
 END_OF_FILE = "Ctrl-D (i.e. EOF)"
 
 
-def extension(name, path):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201 - the word for a module is in `types`
-    """An extension module from the file where it is known to lie: no directory is searched."""
-    return importing._load(finding.spec_from_file_location(name, path)) if path else __import__(name)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _ctypes
+    import select
+else:
 
+    def extension(name: str, path: str) -> object:
+        """An extension module from the file where it is known to lie: no directory is searched."""
+        return importing._load(finding.spec_from_file_location(name, path)) if path else __import__(name)
 
-_ctypes, select = (extension(name, path) for name, path in zip(("_ctypes", "select"), sys.argv[1:3], strict=True))
+    _ctypes, select = map(extension, ("_ctypes", "select"), sys.argv[1:3])
 
 
 def native(name: str, *arguments: int) -> int:
     """Calls a C function by its address alone: the ctypes package would cost more than the rest of this start."""
-    result: int = _ctypes.call_function(_ctypes.dlsym(_ctypes.dlopen(None, 0), name), arguments)
+    program = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # None is the program itself
+    result: int = _ctypes.call_function(_ctypes.dlsym(program, name), arguments)
     return result
 
 
@@ -272,7 +279,7 @@ def become_program(job: dict[str, object], events: int) -> None:
     path = f"{WORK}/{job['file_name']}"
     if job["command"]:
         command = [str(word) for word in [*job["command"], path, *job["arguments"]]]  # type: ignore[misc]  # lists of strings
-        os.execv(command[0], command)  # noqa: S606 - the program's own interpreter, in the program's own process
+        os.execv(command[0], command)
     builtins = sys.modules["builtins"]
     for name in ("exit", "quit"):
         setattr(builtins, name, _sitebuiltins.Quitter(name, END_OF_FILE))

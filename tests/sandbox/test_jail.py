@@ -388,9 +388,9 @@ def test_commands_are_told_with_their_arguments(run: RunProgram) -> None:
         ("sh", ("-c", "id")),
     ]
     seen_by_kernel = [command for command in outcome.commands if not command.program_controlled]
-    assert [(command.source, command.exit_status) for command in seen_by_kernel] == (
-        [("process_connector", 0)] if is_root else []
-    )
+    assert [(command.source, command.exit_status) for command in seen_by_kernel] == [
+        ("process_connector" if is_root else "ptrace", 0)
+    ]
 
 
 @needs_groups

@@ -1,0 +1,116 @@
+"""Every program that is started inside the jail, by following its processes with ptrace(2), for a runner that is not root.
+
+The first process is seized before it has its job, so nothing of the program is missed. When it forks the program it is let
+go; the program and everything it starts stay traced, which the kernel sees to: the filter refuses the one flag of clone that
+would leave the trace, and the tracer's death kills them all. Nothing is stopped but for a moment at a fork, an exec or a
+signal, and every signal is passed on as it came. At an exec the kernel has put the new program in place and has not run it:
+what /proc shows then, nobody has touched.
+
+One thread asks, waits and answers, because the kernel ties a tracee to a thread. It must never wait for a process that is
+not its tracee, keep a signal back or make one up.
+"""
+
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+
+from .commands import Started, Starts
+from .kernel import (
+    PTRACE_CONT,
+    PTRACE_DETACH,
+    PTRACE_LISTEN,
+    PTRACE_SEIZE,
+    ptrace,
+    ptrace_message,
+)
+
+__all__ = ["CommandTrace"]
+
+SOURCE = "ptrace"
+_OPTIONS = 0x2 | 0x4 | 0x8 | 0x10 | 0x100000
+"""Follow fork, vfork, clone and exec; kill the tracees when the tracer ends (PTRACE_O_EXITKILL)."""
+_FORK, _VFORK, _CLONE, _EXEC, _STOP = 1, 2, 3, 4, 128
+_MINE = 0x40000000 | 0x20000000
+"""__WALL and __WNOTHREAD: tracees of every kind, and no child of another thread."""
+_SEIZE_SECONDS = 10.0
+_END_SECONDS = 5.0
+
+
+class CommandTrace(Starts):
+    """Follows the processes of one jail."""
+
+    def __init__(self) -> None:
+        super().__init__(SOURCE)
+        self._first: int | None = None
+        self._members: dict[int, Started | None] = {}
+        self._seized = threading.Event()
+        self._failure = ""
+        self._thread: threading.Thread | None = None
+
+    def follow(self, first: int) -> str:
+        """Takes hold of the first process, which has no job yet; says why not, or nothing if it worked."""
+        self._first = first
+        self._thread = threading.Thread(target=self._trace, name="custody-tracer", daemon=True)
+        self._thread.start()
+        if not self._seized.wait(_SEIZE_SECONDS):
+            return "the tracer did not get ready in time"
+        return self._failure
+
+    def close(self) -> None:
+        """Waits for the end of the trace; every process of the jail is dead by now."""
+        if self._thread is not None:
+            self._thread.join(_END_SECONDS)
+            self.lost = self.lost or self._thread.is_alive()
+
+    def _trace(self) -> None:
+        assert self._first is not None  # noqa: S101 - for the type checker: `follow` has set it
+        try:
+            ptrace(PTRACE_SEIZE, self._first, _OPTIONS)
+        except OSError as error:
+            self._failure = f"the jail cannot be traced: {error.strerror}"
+            return
+        finally:
+            self._seized.set()
+        while True:
+            try:
+                process, status = os.waitpid(-1, _MINE)
+            except ChildProcessError:
+                return
+            now = time.monotonic_ns()
+            with suppress(ProcessLookupError):  # killed while we looked
+                if os.WIFSTOPPED(status):
+                    self._stopped(process, os.WSTOPSIG(status), status >> 16, now)
+                else:
+                    self._gone(process, status, now)
+
+    def _stopped(self, process: int, number: int, event: int, now: int) -> None:
+        self._members.setdefault(process, None)
+        match event:
+            case 0:  # a signal on its way
+                ptrace(PTRACE_CONT, process, number)
+            case _ if (
+                event == _STOP and number != signal.SIGTRAP
+            ):  # stopped by a signal: it stays so until another comes
+                ptrace(PTRACE_LISTEN, process)
+            case _ if event in {_FORK, _VFORK, _CLONE} and process == self._first:
+                self._first = None
+                del self._members[process]
+                ptrace(PTRACE_DETACH, process)
+            case _ if event == _EXEC:
+                self._executed(process, now)
+                ptrace(PTRACE_CONT, process)
+            case _:
+                ptrace(PTRACE_CONT, process)
+
+    def _executed(self, process: int, now: int) -> None:
+        former = ptrace_message(process)
+        if former != process:  # another thread than the first one did: it has taken that one's place and number
+            self._members.pop(former, None)
+        self._members[process] = self.begin(process, now)
+
+    def _gone(self, process: int, status: int, now: int) -> None:
+        started = self._members.pop(process, None)
+        if started is not None:
+            self.end(started, status, now)
