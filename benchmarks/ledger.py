@@ -258,9 +258,9 @@ def verifying(results: Results, folder: Path, entries: int, rounds: int) -> None
 def walk_over(files: LedgerFiles, key: str, *, contents: bool) -> None:
     """The pass over all entries alone: leaves to tiles, root, head and checkpoints; with their contents and the index if asked."""
     findings, trusted = Findings(), Verifier.parse(key)
-    with opened_as_evidence(files.database) as connection:
+    with opened_as_evidence(files.database) as (connection, uri):
         reader = Contents(connection, findings) if contents else None
-        Walk(connection, findings, KeyChain(trusted), {}, reader).run(None)
+        Walk(connection, findings, KeyChain(trusted), {}, reader).run(None, uri=uri)
     if findings.problems():
         raise SystemExit(str(findings.problems()))
 

@@ -1,11 +1,9 @@
 """What the entries say, compared with what was derived from them: leaf, index row, time and payloads.
 
-Two readings of the same rules. `all_in_order` reads a page of entries quickly and answers only yes or no; wherever it says no,
-`entry` reads one after the other and names what is wrong. So it must never answer yes where `entry` would find something; it may
-answer no for anything that it does not know how to judge quickly.
+Whole sections were read by a `SectionReader` beyond doubt, or are read here one entry after the other, with a name for whatever
+is wrong. It must never take in a section whose times do not fit the entries before it.
 """
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlalchemy import Connection
@@ -15,15 +13,13 @@ from .codec import Parsed, parse_leaf, payload_refs
 from .database import Row, rows
 from .events import Event
 from .findings import Findings
-from .pages import PageReader
 from .payloads import require_committed
 from .projection import project
+from .sections import PAYLOAD, Section
 from .writing import CLOCK_TOLERANCE
 
 __all__ = ["Contents"]
 
-_PAYLOAD = "SELECT idx, hmac_key, CASE WHEN length(content) = ? THEN content END FROM payload WHERE id = ?"
-"""What is longer than it may be is not even loaded: a hostile database must not exhaust the checker."""
 _TOLERANCE_US = CLOCK_TOLERANCE // timedelta(microseconds=1)
 
 
@@ -34,7 +30,6 @@ class Contents:
         self._connection = connection
         self._findings = findings
         self._newest_us: int | None = None
-        self._pages = PageReader()
         self.unknown = 0
         """Entries of kinds that this release does not know."""
         self.payloads = 0
@@ -42,47 +37,15 @@ class Contents:
         self.rotations: list[int] = []
         """Entries that change the key."""
 
-    def all_in_order(self, first: int, entries: Sequence[Row], index: Sequence[Row]) -> bool:
-        """Whether these entries, from `first` on, and their index rows are beyond doubt; only then are they taken in."""
-        places, leaves, event_ids = zip(*entries, strict=True)
-        numbers = range(first, first + len(entries))
-        if places != tuple(numbers) or {*map(type, leaves)} != {bytes}:
-            return False
-        page = self._pages.read(leaves)
-        if page is None or page.ids != event_ids:
-            return False
-        derived = zip(
-            numbers, page.kinds, page.runs, page.actors, page.outcomes, page.times_us, page.sequences, strict=True
-        )
-        newest = page.times_us[0] if self._newest_us is None else self._newest_us
-        if [*derived] != index or page.furthest_back(newest) < -_TOLERANCE_US:
-            return False
-        found = [self._payloads_in_order(first + place, event) for place, event in page.referring]
-        if None in found:
-            return False
-        self.payloads += sum(count for count in found if count is not None)
-        self._newest_us = max(newest, *page.times_us)
-        self.rotations += [first + place for place, kind in enumerate(page.kinds) if kind == "ledger:key_rotated"]
-        return True
-
-    def _payloads_in_order(self, place: int, event: Event) -> int | None:
-        """How many payloads the entry was the first to refer to; None if one of its payloads is not as it should be."""
-        fresh = 0
-        for ref in payload_refs(event):
-            found = next(rows(self._connection, _PAYLOAD, (ref.bytes, ref.id)), None)
-            if found is None:
-                return None
-            first, key, content = found
-            if type(first) is not int or not 0 <= first <= place:
-                return None
-            try:
-                require_committed(ref, key, content)
-            except EvidenceError:
-                return None
-            fresh += first == place
-        return fresh
-
-    # ------------------------------------------------------------ one by one, with names for what is wrong
+    def take(self, section: Section) -> bool:
+        """Whether the section's times fit what came before; only then it is taken in."""
+        newest = section.newest if self._newest_us is None else self._newest_us
+        fits = section.back >= -_TOLERANCE_US and (self._newest_us is None or section.oldest >= newest - _TOLERANCE_US)
+        if fits:
+            self.payloads += section.payloads
+            self.rotations += section.rotations
+            self._newest_us = max(newest, section.newest)
+        return fits
 
     def entry(self, place: int, leaf: bytes, row: Row, indexed: Row | None) -> None:
         """Read one entry that was stored as the row."""
@@ -109,7 +72,7 @@ class Contents:
 
     def _refs(self, place: int, event: Event) -> None:
         for ref in payload_refs(event):
-            found = next(rows(self._connection, _PAYLOAD, (ref.bytes, ref.id)), None)
+            found = next(rows(self._connection, PAYLOAD, (ref.bytes, ref.id)), None)
             if found is None:
                 self._findings.add("payload-missing", f"payload `{ref.id}` of entry {place} is missing", place)
                 continue

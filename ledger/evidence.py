@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy import Connection, create_mock_engine
 from sqlalchemy.exc import DBAPIError
@@ -19,7 +20,7 @@ from .database import make_engine, reading, rows
 from .findings import Findings
 from .tables import METADATA, REVISION, TRIGGERS
 
-__all__ = ["check_schema", "damage_of", "opened_as_evidence", "unreadable"]
+__all__ = ["Evidence", "check_schema", "damage_of", "opened_as_evidence", "unreadable"]
 
 _WAIT_SECONDS = 5.0
 _MOST_ORPHANS = 100
@@ -38,8 +39,16 @@ _MACHINE_FAULTS = {
 }
 
 
+class Evidence(NamedTuple):
+    """A database that was opened for reading, in one transaction."""
+
+    connection: Connection
+    uri: str
+    """Where others may open it in the same way, as long as this is open."""
+
+
 @contextmanager
-def opened_as_evidence(database: Path) -> Iterator[Connection]:
+def opened_as_evidence(database: Path) -> Iterator[Evidence]:
     """One read transaction on the database as it lies there, including what is still in its write-ahead log."""
     plain = database.absolute().as_uri() + "?mode=ro"
     if _opens(plain):
@@ -135,10 +144,10 @@ def _opens(uri: str) -> bool:
         engine.dispose()
 
 
-def _connected(uri: str) -> Iterator[Connection]:
+def _connected(uri: str) -> Iterator[Evidence]:
     engine = make_engine(uri, wait_seconds=_WAIT_SECONDS, read_only=True)
     try:
         with reading(engine) as connection:
-            yield connection
+            yield Evidence(connection, uri)
     finally:
         engine.dispose()

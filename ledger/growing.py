@@ -49,6 +49,11 @@ class GrowingTree:
         self.size += len(hashes)
         self._extend(0, hashes)
 
+    def add_tile(self, hashes: bytes, root: bytes) -> None:
+        """Add a full tile of leaf hashes whose root is known; only where the tree ends with a full one."""
+        self.size += TILE_WIDTH
+        self._finish_tile(0, hashes, root)
+
     def roots(self) -> list[bytes]:
         """The frontier, largest subtree first."""
         return [root for frontier, _hashes in reversed(self._levels) for root in frontier.roots]
@@ -68,10 +73,13 @@ class GrowingTree:
         if list(rows(self._connection, "SELECT count(*) FROM tile")) != [(sum(self._full),)]:
             self._findings.add("tile-changed", "tiles are stored that the entries do not fill")
 
-    def _extend(self, level: int, hashes: Sequence[bytes]) -> None:
+    def _begin(self, level: int) -> None:
         if level == len(self._levels):
             self._levels.append((Frontier(), []))
             self._full.append(0)
+
+    def _extend(self, level: int, hashes: Sequence[bytes]) -> None:
+        self._begin(level)
         done = 0
         while done < len(hashes):
             frontier, tile = self._levels[level]
@@ -79,30 +87,31 @@ class GrowingTree:
             done += len(part)
             tile.extend(part)
             if len(part) == TILE_WIDTH:  # a whole one at once: nobody asks for the roots in between
-                self._finish_tile(level, tile, fold(tile))
+                self._finish_tile(level, b"".join(tile), fold(tile))
                 continue
             frontier.extend(part)
             if len(tile) == TILE_WIDTH:
-                self._finish_tile(level, tile, frontier.roots[0])
+                self._finish_tile(level, b"".join(tile), frontier.roots[0])
 
-    def _finish_tile(self, level: int, tile: list[bytes], root: bytes) -> None:
+    def _finish_tile(self, level: int, tile: bytes, root: bytes) -> None:
+        self._begin(level)
         self._compare(level, self._full[level], tile, root)
         self._full[level] += 1
         self._levels[level] = (Frontier(), [])
         self._extend(level + 1, (root,))
 
-    def _compare(self, level: int, index: int, hashes: list[bytes], root: bytes) -> None:
+    def _compare(self, level: int, index: int, hashes: bytes, root: bytes) -> None:
         stored = next(
             rows(self._connection, "SELECT data, root FROM tile WHERE level = ? AND idx = ?", (level, index)), None
         )
-        if stored == (b"".join(hashes), root):
+        if stored == (hashes, root):
             return
         first = index * TILE_WIDTH ** (level + 1)
         data, stored_root = stored or (None, None)
-        kept = _hashes_of(data)
+        kept, found = _hashes_of(data), _hashes_of(hashes)
         if level == 0 and len(kept) == TILE_WIDTH and fold(kept) == stored_root:
             # the tile is whole in itself: rather the leaf was changed than the tile, and the tile says which
-            changed = first + next(i for i in range(TILE_WIDTH) if kept[i] != hashes[i])
+            changed = first + next(i for i in range(TILE_WIDTH) if kept[i] != found[i])
             self._findings.add("leaf-changed", f"entry {changed} is not the one that its tile was made of", changed)
         else:
             self._findings.add("tile-changed", f"tile {level}/{index} is not that of the entries", first)

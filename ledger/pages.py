@@ -7,8 +7,8 @@ anything that it does not know how to judge; then the leaves are read one by one
 import secrets
 from collections.abc import Sequence
 from itertools import accumulate
-from operator import le, sub
-from typing import NamedTuple
+from operator import add, le, sub
+from typing import Any, NamedTuple
 
 import orjson
 from pydantic_core import ValidationError
@@ -16,28 +16,26 @@ from pydantic_core import ValidationError
 from .codec import CANONICAL, FIELDS, MAX_TEXT, bound_of, may_refer, require_second, validator_of
 from .events import CATALOGUE, Event
 from .projection import outcome_of, tells_outcome
+from .shapes import shape_of
 
 __all__ = ["Page", "PageReader"]
 
-_FLAT = frozenset({str, int, bool, type(None)})
-_TEXT, _MAYBE_NUMBER = frozenset({str}), frozenset({int, type(None)})
-_REMEMBERED = 4096
+_TEXT, _WHOLE, _MAYBE_NUMBER = frozenset({str}), frozenset({int}), frozenset({int, type(None)})
 _TIME_LENGTH = 27
 """`2026-03-01T12:00:00.000000Z`; the seconds are the first 19 characters."""
-
-_Shape = tuple[object, ...]
+_FENCES = 1 << 52
 
 
 class Page(NamedTuple):
     """What the leaves of a page say, column by column."""
 
-    ids: tuple[str, ...]
-    kinds: tuple[str, ...]
-    runs: tuple[str | None, ...]
-    actors: tuple[str, ...]
+    ids: list[str]
+    kinds: list[str]
+    runs: list[str | None]
+    actors: list[str]
     outcomes: list[str]
     times_us: list[int]
-    sequences: tuple[int | None, ...]
+    sequences: list[int | None]
     referring: list[tuple[int, Event]]
     """Place within the page and event, of those that may refer to payloads."""
 
@@ -48,15 +46,11 @@ class Page(NamedTuple):
 
 
 class PageReader:
-    """Reads pages, and remembers the shapes and names that it has judged already."""
+    """Reads pages, and remembers the names and seconds of the one before."""
 
     def __init__(self) -> None:
-        self._shapes: set[_Shape] = set()
-        """Kind, version, names and types of bodies that the strict validator accepted, where nothing but these decides whether it
-        does: all fields are text, numbers, booleans or null. How large a number may be is decided by writing it."""
         self._names: set[object] = set()
         self._seconds: dict[str, int] = {}
-        self._bounds: dict[object, int] = {}
 
     def read(self, leaves: Sequence[bytes]) -> Page | None:
         """The page, or None if there is the least doubt about a leaf of it."""
@@ -68,32 +62,26 @@ class PageReader:
             return None  # a value of a type that no leaf has, or a kind that is not known
 
     def _read(self, leaves: Sequence[bytes]) -> Page | None:
-        columns = zip(*map(dict.values, _values(leaves)), strict=True)
+        values = _values(leaves)
+        columns = ([value[field] for value in values] for field in FIELDS)
         actors, bodies, ids, kinds, runs, sequences, times, versions = columns
         in_order = (
-            all(map(le, map(len, leaves), map(self._bound, kinds, versions)))
+            _WHOLE.issuperset(map(type, versions))  # True and 1.0 are equal to 1, but no versions
+            and _within_bounds(leaves, kinds, versions)
             and _TEXT.issuperset(map(type, ids))
             and self._are_names({*actors, *runs} - {None})
             and None not in actors
             and max(map(len, ids)) <= MAX_TEXT
             and "" not in ids
             and "".join(ids).isprintable()
-            and _MAYBE_NUMBER.issuperset(map(type, sequences))
-            and min((number for number in sequences if number is not None), default=0) >= 0
-            and [run is None for run in runs] == [number is None for number in sequences]
+            and _stand_together(runs, sequences)
         )
         if not in_order:
             return None
-        outcomes, referring = self._judge(kinds, versions, bodies)
-        return Page(ids, kinds, runs, actors, outcomes, self._microseconds(times), sequences, referring)
-
-    def _bound(self, kind: object, version: object) -> int:
-        known = self._bounds.get((kind, version, type(version)))
-        if known is None:
-            if type(version) is not int or not isinstance(kind, str):
-                raise TypeError  # True and 1.0 are equal to 1, but no versions
-            known = self._bounds[kind, version, int] = bound_of(CATALOGUE[kind, version])
-        return known
+        judged = _judge(kinds, versions, bodies)
+        if judged is None:
+            return None
+        return Page(ids, kinds, runs, actors, judged.outcomes, self._microseconds(times), sequences, judged.referring)
 
     def _are_names(self, names: set[object]) -> bool:
         for name in names - self._names:
@@ -103,66 +91,90 @@ class PageReader:
         return True
 
     def _microseconds(self, times: Sequence[str]) -> list[int]:
-        if {*map(len, times)} != {_TIME_LENGTH} or not "".join(times).isascii():
-            raise ValueError
-        if {time[19] for time in times} != {"."} or {time[26] for time in times} != {"Z"}:
-            raise ValueError
+        joined = "".join(times)
         fractions = [time[20:26] for time in times]
-        if not "".join(fractions).isdecimal():
+        in_form = (
+            {*map(len, times)} == {_TIME_LENGTH}
+            and joined[19::_TIME_LENGTH] == "." * len(times)
+            and joined[26::_TIME_LENGTH] == "Z" * len(times)
+            and joined.isascii()
+            and "".join(fractions).isdecimal()
+        )
+        if not in_form:
             raise ValueError
         whole = [time[:19] for time in times]
         self._seconds = {second: self._second(second) for second in {*whole}}
-        seconds = self._seconds
-        return [seconds[second] * 1_000_000 + int(part) for second, part in zip(whole, fractions, strict=True)]
+        return [*map(add, map(self._seconds.__getitem__, whole), map(int, fractions))]
 
     def _second(self, text: str) -> int:
+        """In microseconds."""
         known = self._seconds.get(text)
-        return require_second(f"{text}.000000Z") if known is None else known
+        return require_second(f"{text}.000000Z") * 1_000_000 if known is None else known
 
-    def _judge(
-        self, kinds: Sequence[str], versions: Sequence[int], bodies: Sequence[dict[str, object]]
-    ) -> tuple[list[str], list[tuple[int, Event]]]:
-        """Every body by the strict validator of its kind, save those whose shape decides and is known."""
-        shapes: list[_Shape] = [
-            (kind, *body, *map(type, body.values())) for kind, body in zip(kinds, bodies, strict=True)
-        ]
-        outcomes = [""] * len(bodies)
-        referring: list[tuple[int, Event]] = []
-        known = self._shapes
-        for place, shape in enumerate(shapes):
-            if (versions[place], shape) in known:
-                continue
-            cls: type = CATALOGUE[kinds[place], versions[place]]
-            event: Event = validator_of(cls).validate_python(bodies[place])
-            tells, refers = tells_outcome(cls), may_refer(cls)
+
+class _Judged(NamedTuple):
+    outcomes: list[str]
+    referring: list[tuple[int, Event]]
+
+
+def _within_bounds(leaves: Sequence[bytes], kinds: Sequence[str], versions: Sequence[int]) -> bool:
+    """Whether no leaf is longer than its kind may be; a KeyError for a kind that is not known."""
+    bounds = {pair: bound_of(CATALOGUE[pair]) for pair in {*zip(kinds, versions, strict=True)}}
+    if max(map(len, leaves)) <= min(bounds.values()):
+        return True
+    return all(map(le, map(len, leaves), map(bounds.__getitem__, zip(kinds, versions, strict=True))))
+
+
+def _stand_together(runs: Sequence[object], sequences: Sequence[int | None]) -> bool:
+    """Whether every entry of a run has its number, which is none below zero, and no other entry has one."""
+    alone = runs.count(None)
+    if alone == len(runs):
+        return sequences.count(None) == alone
+    return (
+        _MAYBE_NUMBER.issuperset(map(type, sequences))
+        and min(number for number in sequences if number is not None) >= 0
+        and [run is None for run in runs] == [number is None for number in sequences]
+    )
+
+
+def _judge(kinds: Sequence[str], versions: Sequence[int], bodies: Sequence[object]) -> _Judged | None:
+    """Every body by the rules of its kind; those that tell an outcome or refer to payloads as events."""
+    judged = _Judged([""] * len(bodies), [])
+    places: dict[tuple[str, int], list[int]] = {}
+    for place, pair in enumerate(zip(kinds, versions, strict=True)):
+        places.setdefault(pair, []).append(place)
+    for pair, some in places.items():
+        cls: type = CATALOGUE[pair]
+        tells, refers = tells_outcome(cls), may_refer(cls)
+        if not (tells or refers):
+            if not shape_of(cls)([bodies[place] for place in some]):
+                return None
+            continue
+        validator = validator_of(cls)
+        for place in some:
+            event: Event = validator.validate_python(bodies[place])
             if tells:
-                outcomes[place] = outcome_of(event)
+                judged.outcomes[place] = outcome_of(event)
             if refers:
-                referring.append((place, event))
-            flat = not (tells or refers) and _FLAT.issuperset(map(type, bodies[place].values()))
-            if flat and len(known) < _REMEMBERED:
-                known.add((versions[place], shape))
-        return outcomes, referring
+                judged.referring.append((place, event))
+    return judged
 
 
-def _values(leaves: Sequence[bytes]) -> list[dict[str, object]]:
+def _values(leaves: Sequence[bytes]) -> list[dict[str, Any]]:
     """The leaves read in one go; a ValueError or TypeError unless each of them is one object in its canonical form.
 
-    Between them stands a text that nobody can have foreseen. If all of these are found between the values, each of which is
+    Between them stands a number that nobody can have foreseen. If all of these are found between the values, each of which is
     one, then no leaf began or ended within another one; and what orjson writes of the whole are then the leaves themselves.
     """
-    fence = secrets.token_hex(16)
-    text = b'["%s",' % fence.encode() + (b',"%s",' % fence.encode()).join(leaves) + b"]"
+    fence = _FENCES + secrets.randbelow(_FENCES)
+    mark = b"%d," % fence
+    text = b"[%b%b]" % (mark, (b"," + mark).join(leaves))
     values: list[object] = orjson.loads(text)
-    if len(values) != 2 * len(leaves) or {*map(_as_text, values[::2])} != {fence}:
+    if len(values) != 2 * len(leaves) or values[::2] != [fence] * len(leaves):
         raise ValueError
     if orjson.dumps(values, option=CANONICAL) != text:
         raise ValueError
-    read: list[dict[str, object]] = values[1::2]  # type: ignore[assignment]  # because the next lines look at them
-    if {*map(tuple, read)} != {FIELDS} or {*map(type, read)} != {dict}:
+    read: list[Any] = values[1::2]
+    if {*map(type, read)} != {dict} or {*map(len, read)} != {len(FIELDS)}:
         raise TypeError
     return read
-
-
-def _as_text(value: object) -> object:
-    return value if isinstance(value, str) else None

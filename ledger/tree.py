@@ -42,10 +42,13 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 def fold(hashes: Sequence[bytes]) -> bytes:
     """Root of a perfect subtree over hashes whose number is a power of two."""
-    row, pair = b"".join(hashes), 2 * HASH_BYTES
-    while len(row) > HASH_BYTES:
-        row = b"".join([_sha256(b"\x01" + row[i : i + pair]).digest() for i in range(0, len(row), pair)])
-    return row
+    join = b"".join
+    while len(hashes) > 1:
+        hashes = [
+            _sha256(join((b"\x01", left, right))).digest()
+            for left, right in zip(hashes[::2], hashes[1::2], strict=True)
+        ]
+    return hashes[0]
 
 
 class Frontier:

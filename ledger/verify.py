@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from ..errors import ConfigurationError, EvidenceError, LedgerError
 from .contents import Contents
 from .database import in_plain_words, reading, rows
-from .evidence import check_schema, damage_of, opened_as_evidence, unreadable
+from .evidence import Evidence, check_schema, damage_of, opened_as_evidence, unreadable
 from .findings import Findings
 from .keychain import KeyChain, rotations_in
 from .keys import KeyDirectory
@@ -38,6 +38,7 @@ def verify_ledger(
     pins: Sequence[Pin] = (),
     from_pin: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    processes: int | None = None,
 ) -> Verification:
     """Check everything that is stored; raises only if the machine fails or the key given is none.
 
@@ -47,8 +48,9 @@ def verify_ledger(
         pins: checkpoints that were kept, each with a label for messages.
         from_pin: read again only what follows the newest outside pin; what it stands for is taken from the tiles under it.
         progress: called with the entries done and their number.
+        processes: how many read the entries, this one included; None leaves it to their number. It changes no finding.
     """
-    checker = _Checker(files, _trusted(verifier_key), pins)
+    checker = _Checker(files, _trusted(verifier_key), pins, processes)
     with in_plain_words(files.database):
         checker.check(progress, from_pin=from_pin)
     return checker.result()
@@ -74,8 +76,9 @@ def check_proof(proof: str, leaf: bytes | None, verifier_key: str) -> Inclusion:
 class _Checker:
     """One verification."""
 
-    def __init__(self, files: LedgerFiles, trusted: Verifier, pins: Sequence[Pin]) -> None:
+    def __init__(self, files: LedgerFiles, trusted: Verifier, pins: Sequence[Pin], processes: int | None) -> None:
         self._files = files
+        self._processes = processes
         self._trusted = trusted
         self._pins = pins
         self._findings = Findings()
@@ -91,8 +94,8 @@ class _Checker:
             self._findings.add("database-missing", f"there is no database at `{self._files.database}`")
             return
         try:
-            with opened_as_evidence(self._files.database) as connection:
-                self._check_database(connection, progress, from_pin=from_pin)
+            with opened_as_evidence(self._files.database) as evidence:
+                self._check_database(evidence, progress, from_pin=from_pin)
         except (DBAPIError, sqlite3.Error) as error:
             meaning = unreadable(error)
             if meaning is None:
@@ -148,9 +151,9 @@ class _Checker:
         self._landmarks.setdefault(memory.size, []).append(Landmark("the signer's memory", memory.root, outside=False))
 
     def _check_database(
-        self, connection: Connection, progress: Callable[[int, int], None] | None, *, from_pin: bool
+        self, evidence: Evidence, progress: Callable[[int, int], None] | None, *, from_pin: bool
     ) -> None:
-        findings = self._findings
+        findings, connection = self._findings, evidence.connection
         if not check_schema(connection, findings):
             findings.not_checked.append("anything inside the database: its tables are not those of this release")
             return
@@ -158,7 +161,7 @@ class _Checker:
         with ThreadPoolExecutor(1) as beside:
             damage = beside.submit(_damage, connection.engine)
             try:
-                self._check_contents(connection, progress, from_pin=from_pin)
+                self._check_contents(evidence, progress, from_pin=from_pin)
             finally:
                 if damage.exception() is None:
                     for message in damage.result():
@@ -167,9 +170,9 @@ class _Checker:
         findings.checks.append("SQLite's integrity check of the whole file")
 
     def _check_contents(
-        self, connection: Connection, progress: Callable[[int, int], None] | None, *, from_pin: bool
+        self, evidence: Evidence, progress: Callable[[int, int], None] | None, *, from_pin: bool
     ) -> None:
-        findings = self._findings
+        findings, connection = self._findings, evidence.connection
         keys = KeyChain(self._trusted, rotations_in(connection))
         for pin in self._pins:
             self._read_pin(pin, keys)
@@ -177,7 +180,7 @@ class _Checker:
         walk = self._walk = Walk(connection, findings, keys, self._landmarks, contents)
         if from_pin:
             self._skip(walk)
-        walk.run(progress)
+        walk.run(progress, uri=evidence.uri, processes=self._processes)
         findings.checks += [
             f"{walk.size} entries: contiguous, strictly read, canonical, hashed to the root, equal to tiles, head and index",
             f"{walk.checkpoints} checkpoints: signature, size and root",

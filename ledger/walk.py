@@ -6,7 +6,7 @@ What a checker may rely on: the frontier here is computed from the leaves alone,
 It must never take a value from a derived column.
 """
 
-import hashlib
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -20,8 +20,10 @@ from .findings import Findings
 from .growing import GrowingTree
 from .keychain import KeyChain, Rotation
 from .notes import parse_checkpoint
+from .readers import Readers, reasonable_number
+from .sections import SECTION, Section, SectionReader
 from .tiles import stored_tree
-from .tree import consistency_holds, inclusion_root, leaf_hash
+from .tree import HASH_BYTES, TILE_WIDTH, consistency_holds, inclusion_root, leaf_hash
 from .types import Checkpoint
 
 __all__ = ["Landmark", "Walk"]
@@ -35,24 +37,22 @@ class Landmark(NamedTuple):
     outside: bool
 
 
-_PAGE = 500
-"""Entries that are read at once: even if each is as long as can be, they are 16 MiB."""
-_TOLD_EVERY = 1000
+_TOLD_EVERY = 1024
 _ENTRIES = (
     f"SELECT idx, CASE WHEN length(leaf) <= {MAX_LEAF_BYTES} THEN leaf END, event_id "  # noqa: S608 - because a number is put in
-    f"FROM entry WHERE idx >= ? ORDER BY idx LIMIT {_PAGE}"
+    "FROM entry WHERE idx >= ? ORDER BY idx LIMIT ?"
 )
+_LOWEST_AND_HIGHEST = "SELECT (SELECT min(idx) FROM entry), (SELECT max(idx) FROM entry)"
 _CHECKPOINTS = "SELECT size, previous, CASE WHEN length(note) <= 65536 THEN note END FROM checkpoint ORDER BY size"
 """What is longer than it may be is not even loaded: a hostile database must not exhaust the checker."""
 _INDEX = (
     "SELECT idx, kind, run, actor, outcome, time_us, seq FROM event_index WHERE idx BETWEEN ? AND ? "  # noqa: S608 - because a number is put in
-    f"ORDER BY idx LIMIT {_PAGE + 1}"
+    f"ORDER BY idx LIMIT {SECTION + 1}"
 )
 _ORPHAN = (
     "SELECT i.idx FROM event_index i LEFT JOIN entry e ON e.idx = i.idx WHERE i.idx >= ? AND e.idx IS NULL "
     "ORDER BY i.idx LIMIT 1"
 )
-_sha256 = hashlib.sha256
 
 
 class Walk:
@@ -74,7 +74,7 @@ class Walk:
         self._checkpoints: Iterator[Row] = rows(connection, _CHECKPOINTS)
         self._next_checkpoint = next(self._checkpoints, None)
         self._tree = GrowingTree(connection, findings)
-        self._start = 0
+        self._start = self._low = 0
         self._expected = 0
         self._agreed = 0
         self._pinned_to = 0
@@ -122,24 +122,37 @@ class Walk:
             self._next_checkpoint = next(self._checkpoints, None)
         return True
 
-    def run(self, progress: Callable[[int, int], None] | None) -> None:
-        """Go through all entries, or all that follow where the walk began."""
-        ((total,),) = all_rows(self._connection, "SELECT count(*) FROM entry")
+    def run(
+        self,
+        progress: Callable[[int, int], None] | None,
+        *,
+        uri: str = "",
+        processes: int | None = None,
+    ) -> None:
+        """Go through all entries, or all that follow where the walk began.
+
+        Args:
+            progress: called with the entries done and their number.
+            uri: where other processes find the database; without it there are none.
+            processes: how many read, this one included; None leaves it to the number of entries.
+        """
+        total = int(str(all_rows(self._connection, "SELECT count(*) FROM entry")[0][0]))
         told = self._start // _TOLD_EVERY
         self._at_size(self._start)
-        for page in self._pages():
-            self._entries += len(page)
-            index = all_rows(self._connection, _INDEX, (page[0][0], page[-1][0])) if self._contents is not None else []
-            if self._beyond_doubt(page, index):
-                self._grow([_sha256(b"\x00" + leaf).digest() for _index, leaf, _id in page])  # type: ignore[operator]  # bytes, as was looked at
-            else:
-                self._doubted = True
-                by_place = {row[0]: row for row in index}
-                for row in page:
-                    self._entry(row, by_place.get(row[0]))
-            if progress is not None and (self.size == total or self.size // _TOLD_EVERY > told):
-                told = self.size // _TOLD_EVERY
-                progress(self.size, int(str(total)))
+        with self._readers(total) as readers:
+            if uri and self._contents is not None:  # to hash alone is not worth a process
+                number = reasonable_number(readers.total) if processes is None else processes
+                readers.begin(uri, others=number - 1)
+            self._low = self._start if readers.total else self._lowest
+            while count := self._next_entries(readers):
+                self._entries += count
+                if progress is not None and (self.size == total or self.size // _TOLD_EVERY > told):
+                    told = self.size // _TOLD_EVERY
+                    progress(self.size, total)
+        for ended in readers.lost:
+            self._findings.checks.append(
+                f"a process that read along ended early ({ended}): its part was read by another"
+            )
         self._finish()
         if self._contents is not None:
             self._compare_companions(self._contents)
@@ -149,19 +162,54 @@ class Walk:
         """From the beginning on even numbers below zero are looked for: nothing should have them."""
         return self._start or -(1 << 63)
 
-    def _pages(self) -> Iterator[list[Row]]:
-        low = self._lowest
-        while page := all_rows(self._connection, _ENTRIES, (low,)):
-            yield page
-            low = int(str(page[-1][0])) + 1
+    def _readers(self, total: int) -> Readers:
+        """Of all entries from where the walk began, if they are numbered from 0 without a gap; else of none."""
+        numbers = all_rows(self._connection, _LOWEST_AND_HIGHEST)
+        stop = total if numbers == [(0, total - 1)] else self._start
+        driver = self._connection.connection.driver_connection
+        if not isinstance(driver, sqlite3.Connection):
+            raise TypeError(driver)
+        return Readers(SectionReader(driver, contents=self._contents is not None), self._start, stop)
 
-    def _beyond_doubt(self, page: list[Row], index: list[Row]) -> bool:
-        if self._contents is not None:
-            return self._contents.all_in_order(self._expected, page, index)
-        return all(
-            place == stored_at and type(leaf) is bytes
-            for place, (stored_at, leaf, _id) in enumerate(page, self._expected)
-        )
+    def _next_entries(self, readers: Readers) -> int:
+        """How many entries were gone through; 0 at the end."""
+        place, count = self._expected, 0
+        if self._low == place:
+            section, count = readers.take(place), readers.count(place)
+            if section is not None and (self._contents is None or self._contents.take(section)):
+                self._take(section)
+                self._low = self._expected
+                return count
+        return self._read_on(count or SECTION)
+
+    def _take(self, section: Section) -> None:
+        """Add a section's hashes to the tree: by tiles, save where a checkpoint or a pin is to be compared within one."""
+        hashes, width = section.hashes, TILE_WIDTH * HASH_BYTES
+        for number in range(-(-len(hashes) // width)):
+            tile = hashes[number * width : (number + 1) * width]
+            root = section.roots[number * HASH_BYTES : (number + 1) * HASH_BYTES]
+            if root and self._expected + TILE_WIDTH <= self._next_stop:
+                self._tree.add_tile(tile, root)
+                self._advance(TILE_WIDTH)
+            else:
+                self._grow([tile[place : place + HASH_BYTES] for place in range(0, len(tile), HASH_BYTES)])
+
+    def _advance(self, count: int) -> None:
+        self._expected += count
+        if self._expected >= self._next_stop:
+            self._at_size(self._expected)
+
+    def _read_on(self, count: int) -> int:
+        """Read entries one by one, and name what is wrong with them; how many there were."""
+        page = all_rows(self._connection, _ENTRIES, (self._low, count))
+        if page:
+            self._doubted = True
+            self._low = int(str(page[-1][0])) + 1
+            index = all_rows(self._connection, _INDEX, (page[0][0], page[-1][0])) if self._contents is not None else []
+            by_place = {row[0]: row for row in index}
+            for row in page:
+                self._entry(row, by_place.get(row[0]))
+        return len(page)
 
     def _grow(self, hashes: Sequence[bytes]) -> None:
         """Add hashes of entries without a gap, with a stop wherever a checkpoint or a pin is to be compared."""
@@ -170,9 +218,7 @@ class Walk:
             step = min(len(hashes) - done, self._next_stop - self._expected)
             self._tree.extend(hashes[done : done + step])
             done += step
-            self._expected += step
-            if self._expected >= self._next_stop:
-                self._at_size(self._expected)
+            self._advance(step)
 
     def _stands(self, rotation: Rotation, size: int, root: bytes) -> bool:
         try:

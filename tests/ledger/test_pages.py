@@ -34,7 +34,7 @@ def assert_agrees(page: Page | None, leaves: list[bytes]) -> None:
     assert parsed is not None
     rows = zip(page.kinds, page.runs, page.actors, page.outcomes, page.times_us, page.sequences, strict=True)
     assert [*rows] == [project(place, leaf)[1:] for place, leaf in enumerate(parsed)]
-    assert list(page.ids) == [leaf.id for leaf in parsed]
+    assert page.ids == [leaf.id for leaf in parsed]
     referring = {place: [*payload_refs(event)] for place, event in page.referring}
     for place, leaf in enumerate(parsed):
         assert leaf.event is not None

@@ -99,7 +99,7 @@ def test_progress_is_told(ledger: Ledger, files: LedgerFiles, drafts: Drafts) ->
     ledger.append(drafts.several(1500))
     steps: list[tuple[int, int]] = []
     verify_ledger(files, verifier_key=ledger.verifier_key, progress=lambda done, total: steps.append((done, total)))
-    assert steps == [(1000, 1500), (1500, 1500)]
+    assert steps == [(1024, 1500), (1500, 1500)]
 
 
 def test_what_was_checked_and_what_not_is_said(ledger: Ledger, files: LedgerFiles, drafts: Drafts) -> None:

@@ -1,0 +1,147 @@
+"""A stretch of entries at once: read, judged, compared with its rows of the index and with its payloads, and hashed.
+
+Two readings of the same rules. This one is quick and answers only with what it found beyond doubt; wherever it gives no answer,
+`Walk` and `Contents` read the entries one after the other and name what is wrong. So it must never answer where they would find
+something; it may refuse for anything that it does not know how to judge. It needs nothing but the driver's own connection, so
+that a process of its own can do it (`reading`).
+"""
+
+import hashlib
+import sqlite3
+import struct
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ..errors import EvidenceError
+from .codec import MAX_LEAF_BYTES, payload_refs
+from .events import Event
+from .pages import Page, PageReader
+from .payloads import require_committed
+from .tree import TILE_WIDTH, fold
+
+__all__ = ["PAYLOAD", "SECTION", "Section", "SectionReader"]
+
+SECTION = 2 * TILE_WIDTH
+"""Entries that are read at once: even if each is as long as can be, they are 16 MiB."""
+PAYLOAD = "SELECT idx, hmac_key, CASE WHEN length(content) = ? THEN content END FROM payload WHERE id = ?"
+"""What is longer than it may be is not even loaded: a hostile database must not exhaust the checker."""
+
+_LEAVES = (
+    f"SELECT CASE WHEN length(leaf) <= {MAX_LEAF_BYTES} THEN leaf END "  # noqa: S608 - because a number is put in
+    f"FROM entry WHERE idx BETWEEN ? AND ? ORDER BY idx LIMIT {SECTION + 1}"
+)
+_ENTRIES = _LEAVES.replace(" END FROM", " END, event_id FROM")
+_INDEX = (
+    "SELECT kind, run, actor, outcome, time_us, seq FROM event_index WHERE idx BETWEEN ? AND ? "  # noqa: S608 - because a number is put in
+    f"ORDER BY idx LIMIT {SECTION + 1}"
+)
+_HEAD = struct.Struct("<qqqQII")
+_sha256 = hashlib.sha256
+
+
+class Section(NamedTuple):
+    """What is beyond doubt of some entries in a row; times are in microseconds."""
+
+    hashes: bytes
+    """Of the leaves, one after the other."""
+    roots: bytes
+    """Of the full tiles among them, if the first entry begins one."""
+    oldest: int = 0
+    newest: int = 0
+    back: int = 0
+    """By how much an entry is older than one before it in the section, at most; zero or less."""
+    payloads: int = 0
+    """Payloads that were referred to for the first time."""
+    rotations: tuple[int, ...] = ()
+    """Entries that change the key."""
+
+    def __bytes__(self) -> bytes:
+        numbers = (self.oldest, self.newest, self.back, self.payloads, len(self.rotations), len(self.hashes))
+        rotations = struct.pack(f"<{len(self.rotations)}q", *self.rotations)
+        return b"".join((_HEAD.pack(*numbers), rotations, self.hashes, self.roots))
+
+    @classmethod
+    def parse(cls, packed: bytes) -> "Section":
+        """What `bytes()` made."""
+        oldest, newest, back, payloads, changes, hashes = _HEAD.unpack_from(packed)
+        rotations = struct.unpack_from(f"<{changes}q", packed, _HEAD.size)
+        start = _HEAD.size + 8 * changes
+        roots = packed[start + hashes :]
+        return cls(packed[start : start + hashes], roots, oldest, newest, back, payloads, rotations)
+
+
+class SectionReader:
+    """Reads sections from one connection; without contents the leaves are hashed and nothing else."""
+
+    def __init__(self, database: sqlite3.Connection, *, contents: bool) -> None:
+        self._database = database
+        self._contents = contents
+        self._pages = PageReader()
+
+    def read(self, first: int, count: int) -> Section | None:
+        """The entries of these numbers, or None if there is the least doubt about one of them."""
+        try:
+            return self._read_all(first, count) if self._contents else self._read_leaves(first, count)
+        except (sqlite3.Error, OverflowError, UnicodeError):
+            return None  # met again, and named, by the other reading
+
+    def _read_leaves(self, first: int, count: int) -> Section | None:
+        leaves = [leaf for (leaf,) in self._rows(_LEAVES, first, count)]
+        return _hashed(first, leaves) if len(leaves) == count and {*map(type, leaves)} == {bytes} else None
+
+    def _read_all(self, first: int, count: int) -> Section | None:
+        entries, index = self._rows(_ENTRIES, first, count), self._rows(_INDEX, first, count)
+        if not len(entries) == len(index) == count:  # numbers are unique: so many between two are all that there can be
+            return None
+        leaves, event_ids = zip(*entries, strict=True)
+        if {*map(type, leaves)} != {bytes}:
+            return None
+        page = self._pages.read(leaves)
+        if page is None or page.ids != [*event_ids] or not _says_the_same(page, index):
+            return None
+        fresh = 0
+        for place, event in page.referring:
+            found = self._payloads(first + place, event)
+            if found is None:
+                return None
+            fresh += found
+        times = page.times_us
+        return _hashed(first, leaves)._replace(
+            oldest=min(times),
+            newest=max(times),
+            back=page.furthest_back(times[0]),
+            payloads=fresh,
+            rotations=tuple(first + place for place, kind in enumerate(page.kinds) if kind == "ledger:key_rotated"),
+        )
+
+    def _rows(self, statement: str, first: int, count: int) -> list[tuple[Any, ...]]:
+        return self._database.execute(statement, (first, first + count - 1)).fetchall()
+
+    def _payloads(self, place: int, event: Event) -> int | None:
+        """How many payloads the entry was the first to refer to; None if one of its payloads is not as it should be."""
+        fresh = 0
+        for ref in payload_refs(event):
+            found = self._database.execute(PAYLOAD, (ref.bytes, ref.id)).fetchone()
+            if found is None:
+                return None
+            first, key, content = found
+            if type(first) is not int or not 0 <= first <= place:
+                return None
+            try:
+                require_committed(ref, key, content)
+            except EvidenceError:
+                return None
+            fresh += first == place
+        return fresh
+
+
+def _says_the_same(page: Page, index: list[tuple[object, ...]]) -> bool:
+    """Whether the rows of the index are those that the leaves give."""
+    derived = [page.kinds, page.runs, page.actors, page.outcomes, page.times_us, page.sequences]
+    return [*map(list, zip(*index, strict=True))] == derived
+
+
+def _hashed(first: int, leaves: Sequence[bytes]) -> Section:
+    hashes = [_sha256(b"\x00" + leaf).digest() for leaf in leaves]
+    tiles = range(0, len(hashes) - TILE_WIDTH + 1, TILE_WIDTH) if first % TILE_WIDTH == 0 else ()
+    return Section(b"".join(hashes), b"".join([fold(hashes[start : start + TILE_WIDTH]) for start in tiles]))
