@@ -106,6 +106,7 @@ class Writers:
         self.driver = sqlite3.connect(self.places["driver"][1].database, isolation_level=None)
         self.driver.execute("PRAGMA synchronous = FULL")
         self.done = dict.fromkeys(names, 0)
+        self.tail: Sequence[bytes] | None = None
 
     def next_batch(self, name: str, count: int = BATCH) -> list[Draft]:
         """What comes next there."""
@@ -143,7 +144,9 @@ class Writers:
     def merkle(self) -> None:
         """Everything but signature and turn."""
         with self.engine["merkle"].begin() as connection:
-            Batch(connection, read_head(connection)).write(self.next_batch("merkle"), ())
+            batch = Batch(connection, read_head(connection), self.tail)
+            batch.write(self.next_batch("merkle"), ())
+        self.tail = batch.tail()
 
     def signed(self) -> None:
         """What everybody calls."""

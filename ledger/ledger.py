@@ -22,7 +22,8 @@ from ..redaction import Redactor
 from .database import in_plain_words, make_engine, reading, require_file, require_schema, rows
 from .events import LedgerKeyRotated
 from .keychain import rotations_in
-from .keys import KeyDirectory, Signed, require_origin
+from .keys import KeyDirectory, require_origin
+from .memory import Signed
 from .notes import Proof, Signer, parse_checkpoint, render_proof
 from .payloads import require_committed, seal
 from .queries import Wanted, count_entries, entry_at, entry_by_id, stream_entries
@@ -53,6 +54,8 @@ class Ledger:
             self._keys.signer()
         self._redactor = redactor
         self._limits = limits
+        self._tail: tuple[bytes, Sequence[bytes] | None] = (b"", None)
+        """Root after the last batch of this instance, and the leaf hashes of its last tile: another root, and they are not used."""
 
     @classmethod
     def create(cls, files: LedgerFiles, *, origin: str) -> Self:
@@ -108,6 +111,8 @@ class Ledger:
     def close(self) -> None:
         """Let go of the database; may be called twice."""
         self._engine.dispose()
+        with in_plain_words(self._files.database):
+            self._keys.memory.settle()
 
     def __enter__(self) -> Self:
         return self
@@ -299,18 +304,20 @@ class Ledger:
     def _commit(
         self, drafts: Sequence[Draft], payloads: Sequence[Payload], signers: Sequence[Signer]
     ) -> tuple[Acknowledgement, ...]:
-        memory = self._keys.recall()
+        memory = self._keys.memory.recall()
         with self._engine.begin() as connection:
             head = read_head(connection)
             require_continuity(connection, head, memory, signers[0].verifier)
             old = Signed(head.size, head.root)
-            batch = Batch(connection, head)
+            batch = Batch(connection, head, self._tail[1] if self._tail[0] == head.root else None)
             acknowledgements = batch.write(drafts, payloads)
             if (new := batch.head()) is not None:
                 store_checkpoint(connection, signers, new, old.size)
+        if new is not None:
+            self._tail = (new.root, batch.tail())
         newest = old if new is None else Signed(new.size, new.root)
         if newest != memory:
-            self._keys.remember(newest)
+            self._keys.memory.remember(newest)
         return acknowledgements
 
     def _finish_rotation(self) -> None:

@@ -82,12 +82,12 @@ class Frontier:
 
     def extend(self, hashes: Sequence[bytes]) -> None:
         """Add leaf hashes, one after the other."""
-        size, roots, sha256 = self.size, self.roots, _sha256
+        size, roots, sha256, join = self.size, self.roots, _sha256, b"".join
         for hashed in hashes:
             size = left = size + 1
             joined = hashed
             while not left & 1:
-                joined = sha256(b"\x01" + roots.pop() + joined).digest()
+                joined = sha256(join((b"\x01", roots.pop(), joined))).digest()
                 left >>= 1
             roots.append(joined)
         self.size = size

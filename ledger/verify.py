@@ -144,7 +144,7 @@ class _Checker:
         """What the signer remembers, read before the database so that it cannot be ahead of an honest one."""
         directory = KeyDirectory(self._files.keys)
         try:
-            memory = directory.recall()
+            memory = directory.memory.recall()
         except (EvidenceError, OSError):
             self._findings.not_checked.append("what the signer last signed for: its memory is not here")
             return

@@ -16,7 +16,8 @@ Why the signer's memory is written after the commit and before the acknowledgeme
 ahead of the database by a batch that a crash then undoes, and a log that is behind its signer's memory cannot be told from a
 restored backup. After the commit a crash leaves it behind by batches that are in the database *and* carry a valid checkpoint;
 the next append checks that these extend what is remembered, catches the memory up and goes on. Nothing was acknowledged in
-between, and the signature of a batch that was never committed never left the process.
+between, and the signature of a batch that was never committed never left the process. For the same reason it may reach the disk
+up to a second after the batch that it is of (see `memory`).
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from sqlalchemy import Connection
 from ..errors import ConflictError, EvidenceError, LedgerError
 from .codec import encode_draft, parse_leaf, payload_refs, require_names
 from .database import Row, rows
-from .keys import Signed
+from .memory import Signed
 from .notes import Signer, Verifier, parse_checkpoint, sign_checkpoint
 from .payloads import require_honest
 from .projection import microseconds, project_draft
@@ -104,8 +105,16 @@ def store_checkpoint(connection: Connection, signers: Sequence[Signer], head: He
 class Batch:
     """The drafts of one append on their way into the tables."""
 
-    def __init__(self, connection: Connection, head: Head) -> None:
+    def __init__(self, connection: Connection, head: Head, tail: Sequence[bytes] | None = None) -> None:
+        """A batch on top of the head.
+
+        Args:
+            connection: its transaction.
+            head: the state before.
+            tail: leaf hashes of the tile that is not full yet, where they are known from the batch before.
+        """
         self._connection = connection
+        self._tail = tail
         self._old_size = head.size
         self._frontier = head.frontier
         self._sequences: dict[str, int] = {}
@@ -140,6 +149,12 @@ class Batch:
         if not self._entries:
             return None
         return Head(self._frontier.size, self._frontier, self._frontier.root())
+
+    def tail(self) -> Sequence[bytes] | None:
+        """Leaf hashes of the tile that is not full yet, after the batch; None if some of them are not known here."""
+        wanted = self._frontier.size % TILE_WIDTH
+        known = self._hashes if self._tail is None else [*self._tail, *self._hashes]
+        return known[len(known) - wanted :] if wanted <= len(known) else None
 
     def _offer(self, payloads: Sequence[Payload]) -> dict[str, Payload]:
         offered: dict[str, Payload] = {}
@@ -282,7 +297,9 @@ class Batch:
         if level:
             hashes = hashes_below(self._connection, level, start, stop)
         else:
-            if start < self._old_size:
+            if start < self._old_size and self._tail is not None and len(self._tail) == self._old_size - start:
+                hashes = [*self._tail]
+            elif start < self._old_size:
                 hashes = hashes_below(self._connection, 0, start, min(stop, self._old_size))
             hashes += self._hashes[max(start - self._old_size, 0) : stop - self._old_size]
         if len(hashes) != TILE_WIDTH:

@@ -9,6 +9,7 @@ from custody.ledger import Draft, Ledger, LedgerFiles, Pin, Verification, check_
 from custody.ledger.codec import encode_draft
 from custody.ledger.events import LedgerKeyRotated
 from custody.ledger.keys import KeyDirectory
+from custody.ledger.memory import SignerMemory
 from custody.ledger.notes import Signer, Verifier, parse_checkpoint, sign_checkpoint
 
 from .drafts import ORIGIN, START, Drafts
@@ -78,7 +79,8 @@ def test_a_rotation_that_a_crash_interrupts_is_finished_or_undone(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(KeyDirectory, "promote" if committed else "recall", crash)
+        owner, name = (KeyDirectory, "promote") if committed else (SignerMemory, "recall")
+        patch.setattr(owner, name, crash)
         with pytest.raises(KeyboardInterrupt):
             rotate(ledger)
     assert (files.keys / "signing.key.next").exists()

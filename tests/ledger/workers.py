@@ -17,18 +17,21 @@ from pathlib import Path
 from typing import Any
 
 from custody.errors import ConflictError
-from custody.ledger import Draft, Ledger, LedgerFiles, keys, ledger, writing
+from custody.ledger import Draft, Ledger, LedgerFiles, ledger, memory, writing
 from custody.ledger.events import Event, LedgerHeartbeat, RunClaimed
 
-POINTS = (
-    "before-insert",
-    "after-insert",
-    "before-sign",
-    "after-sign",
-    "before-remember",
-    "memory-written",
-    "after-remember",
-)
+POINTS: dict[str, tuple[str, Any, str]] = {
+    "before-insert": ("before", writing.Batch, "_insert"),
+    "after-insert": ("after", writing.Batch, "_insert"),
+    "before-sign": ("before", ledger, "store_checkpoint"),
+    "after-sign": ("after", ledger, "store_checkpoint"),
+    "before-remember": ("before", memory.SignerMemory, "remember"),
+    "memory-written": ("after", memory.SignerMemory, "_put"),
+    "memory-synced": ("after settling", memory.SignerMemory, "_sync"),
+    "memory-settled": ("after settling", memory.SignerMemory, "_settle"),
+    "after-remember": ("after", memory.SignerMemory, "remember"),
+}
+"""In the order in which an append passes them; from the fifth on its batch is in the database."""
 
 
 def draft(name: str, event: Event, run: str | None = None) -> Draft:
@@ -89,21 +92,10 @@ def arm(point: str) -> None:
         real = getattr(owner, name)
         setattr(owner, name, lambda *a, **k: (real(*a, **k), die()))
 
-    match point:
-        case "before-insert":
-            before(writing.Batch, "_insert")
-        case "after-insert":
-            after(writing.Batch, "_insert")
-        case "before-sign":
-            before(ledger, "store_checkpoint")
-        case "after-sign":
-            after(ledger, "store_checkpoint")
-        case "before-remember":
-            before(keys.KeyDirectory, "remember")
-        case "memory-written":
-            after(os, "fdatasync")
-        case "after-remember":
-            after(keys.KeyDirectory, "remember")
+    where, owner, name = POINTS[point]
+    if where == "after settling":
+        memory._SETTLED_EVERY = 0
+    (before if where == "before" else after)(owner, name)
 
 
 _GO = os.pipe()
