@@ -22,7 +22,7 @@ from .intake import receive
 from .interrupts import Interrupts
 from .ownership import Ownership
 from .passage import Conductor, Passage, Result, RunState, reload, state_of
-from .pins import keep_pin
+from .pins import keep_newest
 from .record import record
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def _pinned(house: House, result: Result) -> Result:
     if folder is None:
         return result
     try:
-        remark = keep_pin(house.ledger.checkpoint(), folder).remark
+        remark = keep_newest(house.ledger, folder, home=house.settings.home).remark
     except LedgerError as error:
         remark = f"no pin was kept outside: {error.message}"
     return replace(result, notes=(*result.notes, remark)) if remark else result

@@ -12,7 +12,7 @@ from ..errors import CustodyError, Exit, LedgerError
 from ..ledger import events
 from ..policies.types import Principal
 from .house import House, new_id
-from .pins import keep_pin
+from .pins import keep_newest
 from .record import record
 
 __all__ = ["Rotated", "rotate"]
@@ -66,6 +66,6 @@ def _pin(house: House) -> str:
     if folder is None:
         return "no pin directory is set, so nothing outside this home knows the new key"
     try:
-        return keep_pin(house.ledger.checkpoint(), folder).remark
+        return keep_newest(house.ledger, folder, home=house.settings.home).remark
     except LedgerError as error:
         return f"no pin was kept outside: {error.message}"

@@ -7,17 +7,17 @@ import os
 import shutil
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 
-from ..errors import LedgerError, UsageError
-from ..ledger import Pin
+from ..errors import CustodyError, LedgerError, UsageError
+from ..ledger import Ledger, Pin
 from ..ledger.types import Checkpoint
 
-__all__ = ["Kept", "keep_pin", "read_pin", "write_pin"]
+__all__ = ["Kept", "is_outside", "keep_newest", "keep_pin", "read_pin", "write_pin"]
 
 _PIN_BYTES = 64 * 1024
 _GIT_SECONDS = 30
@@ -101,6 +101,28 @@ def write_pin(checkpoint: Checkpoint, path: Path) -> None:
         raise LedgerError(
             f"pin `{path}` cannot be written: {error.strerror}", hint="give another place with --write-pin"
         ) from error
+
+
+def is_outside(path: Path, home: Path) -> bool:
+    """Whether a place is beyond the home, wherever links lead to."""
+    return not path.resolve().is_relative_to(home.resolve())
+
+
+def keep_newest(ledger: Ledger, folder: Path, *, home: Path) -> Kept:
+    """Keep the newest checkpoint in a pin directory, and record in the ledger that it was kept outside.
+
+    Raises:
+        LedgerError: the files cannot be written. What else fails is no error but a remark: the pin itself is kept.
+    """
+    checkpoint = ledger.checkpoint()
+    kept = keep_pin(checkpoint, folder)
+    if not is_outside(folder, home):
+        return replace(kept, remark=kept.remark or "the pin directory lies inside the home, so its pins anchor nothing")
+    try:
+        ledger.record_anchor(checkpoint)
+    except CustodyError as error:
+        return replace(kept, remark=kept.remark or f"the pin is kept, but that is not recorded: {error.message}")
+    return kept
 
 
 def keep_pin(checkpoint: Checkpoint, folder: Path) -> Kept:

@@ -18,7 +18,7 @@ from ..policies.types import Principal
 from ..reports import Rendered, Review, Window, judge, render
 from . import entries
 from .house import House, new_id
-from .pins import keep_pin, read_pin
+from .pins import keep_newest, read_pin
 from .record import Batch
 
 __all__ = ["Reviewed", "Shown", "check_window", "find_reviews", "read_review", "record_freshness", "review_window"]
@@ -199,7 +199,8 @@ def _keep_outside(house: House) -> str:
     if house.settings.ledger.pin_directory is None:
         return ""
     try:
-        return keep_pin(house.ledger.checkpoint(), house.settings.ledger.pin_directory).remark
+        folder, home = house.settings.ledger.pin_directory, house.settings.home
+        return keep_newest(house.ledger, folder, home=home).remark
     except LedgerError as error:
         return f"no pin was kept outside: {error.message}"
 

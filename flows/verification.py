@@ -12,12 +12,12 @@ from pathlib import Path
 
 from ..errors import ConfigurationError, CustodyError, Exit, UsageError
 from ..ledger import Draft, Entry, Pin, Verification, check_proof, events, verify_ledger
-from ..ledger.types import Inclusion
+from ..ledger.types import Checkpoint, Inclusion
 from ..policies.types import Denied, Principal
 from ..settings import Settings
 from .access import authorise, subject_of
 from .house import House, Places, new_id, now, open_ledger
-from .pins import read_pin, write_pin
+from .pins import is_outside, read_pin, write_pin
 from .record import record
 
 __all__ = ["Proved", "Verified", "check_receipt", "prove", "verify"]
@@ -70,11 +70,22 @@ def verify(
         remarks.append(f"the verdict was not recorded: {reason}")
     if write_pin_to is not None and verification.consistent and verification.checkpoint is not None:
         write_pin(verification.checkpoint, write_pin_to)
-        if write_pin_to.resolve().is_relative_to(settings.home.resolve()):
-            remarks.append(
-                "the pin was written inside the home; keep it where nobody who can write the ledger can write"
-            )
+        remarks += _anchored(settings, verification.checkpoint, write_pin_to, recording=recorded is not None)
     return Verified(verification=verification, pins=tuple(read), recorded=recorded, remarks=tuple(remarks))
+
+
+def _anchored(settings: Settings, checkpoint: Checkpoint, place: Path, *, recording: bool) -> list[str]:
+    """Record that a pin was written outside; what is to be said about it."""
+    if not is_outside(place, settings.home):
+        return ["the pin was written inside the home; keep it where nobody who can write the ledger can write"]
+    if not recording:
+        return []  # why the ledger cannot be written was said
+    try:
+        with open_ledger(settings) as ledger:
+            ledger.record_anchor(checkpoint)
+    except CustodyError as error:
+        return [f"the pin is written, but that is not recorded: {error.message}"]
+    return []
 
 
 def _key(places: Places, key: Path | None) -> str:

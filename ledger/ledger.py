@@ -27,6 +27,7 @@ from .memory import Signed
 from .notes import Proof, Signer, parse_checkpoint, render_proof
 from .payloads import require_committed, seal
 from .queries import Wanted, count_entries, entry_at, entry_by_id, stream_entries
+from .tables import ANCHORED_BY_PIN
 from .tiles import stored_tree
 from .tree import EMPTY_ROOT, Frontier
 from .turn import taking_turn
@@ -155,6 +156,19 @@ class Ledger:
             (acknowledgement,) = self._commit([rotation], (), [signer, successor])
             self._keys.promote(successor)
         return acknowledgement
+
+    def record_anchor(self, checkpoint: Checkpoint) -> None:
+        """Record that a checkpoint of this ledger was kept outside, so that verification can ask for it; it anchors nothing itself."""
+        with self._turn(), self._engine.begin() as connection:
+            stored = list(rows(connection, "SELECT note FROM checkpoint WHERE size = ?", (checkpoint.size,)))
+            if stored != [(checkpoint.note,)]:
+                raise LedgerError(
+                    f"the checkpoint of {checkpoint.size} entries is not stored in this ledger", hint="keep its own"
+                )
+            connection.exec_driver_sql(
+                "INSERT INTO anchor (size, kind, evidence) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (checkpoint.size, ANCHORED_BY_PIN, checkpoint.note),
+            )
 
     def keep_derived(self, name: str, *, version: int, state: Derived) -> None:
         """Store a disposable result of reading the ledger; it replaces what was kept under the name."""

@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 
 __all__ = [
+    "ANCHORED_BY_PIN",
     "METADATA",
     "REVISION",
     "TRIGGERS",
@@ -102,7 +103,10 @@ anchor = Table(
     Column("kind", Text, primary_key=True),
     Column("evidence", Text, nullable=False),
 )
-"""Statements of others about checkpoints."""
+"""What is known of checkpoints being kept elsewhere; as yet only that custody itself kept one, which is the evidence, as a pin."""
+
+ANCHORED_BY_PIN = "pin"
+"""The kind of such an anchor; others can come without a new schema."""
 
 payload = Table(
     "payload",

@@ -24,11 +24,18 @@ from .keychain import KeyChain, rotations_in
 from .keys import KeyDirectory
 from .lifecycle import check_opening, check_runs, check_services
 from .notes import Verifier, parse_checkpoint, parse_proof
+from .tables import ANCHORED_BY_PIN
 from .tree import inclusion_root, leaf_hash
 from .types import Inclusion, LedgerFiles, Pin, Verification
 from .walk import Landmark, Walk
 
 __all__ = ["check_proof", "verify_ledger"]
+
+_UNFIT_ANCHORS = (
+    "SELECT a.size, a.kind FROM anchor a LEFT JOIN checkpoint c ON c.size = a.size "  # noqa: S608 - because a constant is put in
+    f"WHERE a.kind IS NOT '{ANCHORED_BY_PIN}' OR length(a.evidence) > 65536 OR a.evidence IS NOT c.note ORDER BY a.size"
+)
+"""The walk looks at every stored checkpoint: what is equal to one has been looked at with it."""
 
 
 def verify_ledger(
@@ -195,7 +202,7 @@ class _Checker:
         check_opening(connection, findings, keys)
         check_runs(connection, findings)
         check_services(connection, findings)
-        self._check_anchors(connection)
+        self._check_anchors(connection, walk.anchored_to)
 
     def _skip(self, walk: Walk) -> None:
         outside = [size for size, marks in self._landmarks.items() if size and any(m.outside for m in marks)]
@@ -207,9 +214,25 @@ class _Checker:
         else:
             self._findings.checks.append("everything was read: no outside pin could be begun from")
 
-    def _check_anchors(self, connection: Connection) -> None:
-        for size, kind, _evidence in rows(connection, "SELECT size, kind, evidence FROM anchor"):
-            self._findings.add("anchor-unknown", f"the anchor `{kind}` at {size} is of no kind that this release knows")
+    def _check_anchors(self, connection: Connection, anchored: int | None) -> None:
+        """What was recorded of checkpoints that were kept outside: a reminder of what to ask for, and no pin itself."""
+        findings = self._findings
+        for size, kind in rows(connection, _UNFIT_ANCHORS):
+            if kind == ANCHORED_BY_PIN:
+                findings.add(
+                    "anchor-mismatch", f"the anchor at {size} is not the checkpoint that is stored of that size"
+                )
+            else:
+                findings.add("anchor-unknown", f"the anchor `{kind}` at {size} is of no kind that this release knows")
+        ((count, newest),) = rows(connection, "SELECT count(*), max(size) FROM anchor")
+        if count:
+            findings.checks.append(
+                f"{count} anchors: each a stored checkpoint, of which it is recorded that it was kept outside"
+            )
+        if isinstance(newest, int) and newest > (anchored or 0):
+            findings.not_checked.append(
+                f"the pin of {newest} entries of which it is recorded that it was kept outside: it was not given"
+            )
 
 
 def _damage(engine: Engine) -> list[str]:

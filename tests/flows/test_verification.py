@@ -53,6 +53,33 @@ def test_a_pin_inside_the_home_anchors_nothing_and_is_said_to(settings: Settings
     assert any("inside the home" in remark for remark in verified.remarks)
 
 
+def test_a_pin_that_is_kept_outside_is_recorded_and_asked_for(make_home: MakeHome, tmp_path: Path) -> None:
+    settings = make_home("pinned", configuration=f'\n[ledger]\npin_directory = "{tmp_path / "pins"}"\n')
+    with open_house(settings) as house:
+        go(house, request_of(house, hosts=(HostRequest("a.example", 443),)))
+    asked = [said for said in verify(settings, actor="alice").verification.not_checked if "it was not given" in said]
+    assert len(asked) == 1
+    with_pin = verify(settings, actor="alice", pins=[str(tmp_path / "pins" / "latest.note")])
+    assert with_pin.exit_code == Exit.DONE
+    assert not any("it was not given" in said for said in with_pin.verification.not_checked)
+    written = verify(settings, actor="alice", write_pin_to=tmp_path / "more.note")
+    assert any(f"the pin of {written.verification.size} entries" in said for said in _not_checked(settings))
+
+
+def _not_checked(settings: Settings) -> tuple[str, ...]:
+    return verify(settings, actor="alice").verification.not_checked
+
+
+def test_a_pin_directory_inside_the_home_anchors_nothing_and_is_said(make_home: MakeHome, tmp_path: Path) -> None:
+    (tmp_path / "way-in").symlink_to(tmp_path / "inner")
+    settings = make_home("inner", configuration=f'\n[ledger]\npin_directory = "{tmp_path / "way-in" / "pins"}"\n')
+    with open_house(settings) as house:
+        denied = go(house, request_of(house, hosts=(HostRequest("a.example", 443),)))
+    assert denied.notes[0] == "the pin directory lies inside the home, so its pins anchor nothing"
+    assert (settings.home / "pins" / "latest.note").is_file()
+    assert not any("it was not given" in said for said in _not_checked(settings))
+
+
 def test_a_link_from_outside_into_the_home_is_inside(settings: Settings, tmp_path: Path) -> None:
     verify(settings, actor="alice", write_pin_to=settings.home / "pin.note")
     (tmp_path / "link.note").symlink_to(settings.home / "pin.note")

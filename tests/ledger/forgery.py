@@ -61,11 +61,12 @@ class Forger:
         self.run("UPDATE entry SET leaf = ? WHERE idx = ?", _canonical(content), index)
 
     def cut(self, size: int) -> None:
-        """Remove everything from an index on, checkpoints too."""
+        """Remove everything from an index on, checkpoints and anchors too."""
         with self.unguarded() as connection:
             connection.execute("DELETE FROM payload WHERE idx >= ?", (size,))
             connection.execute("DELETE FROM event_index WHERE idx >= ?", (size,))
             connection.execute("DELETE FROM entry WHERE idx >= ?", (size,))
+            connection.execute("DELETE FROM anchor WHERE size > ?", (size,))
             connection.execute("DELETE FROM checkpoint WHERE size > ?", (size,))
         self.derive()
 
