@@ -39,16 +39,22 @@ class Sources:
         if self.trace is not None and (reason := self.trace.follow(first)):
             self.trace, self.no_commands = None, reason
 
-    def all(self) -> tuple[AuditReader | CommandWatch | FileWatch, ...]:
-        """Those that there are, to be polled and drained."""
-        return tuple(source for source in (self.audit, self.commands, self.files) if source is not None)
+    def polled(self) -> tuple[AuditReader | CommandWatch, ...]:
+        """Those that are to be polled and drained."""
+        return tuple(source for source in (self.audit, self.commands) if source is not None)
+
+    def finish(self) -> None:
+        """Takes over what has arrived until now; to be called when the jail is dead."""
+        for source in self.polled():
+            source.drain()
+        if self.files is not None:
+            self.files.finish()
 
     def close(self) -> None:
         """Closes them all."""
-        for source in self.all():
-            source.close()
-        if self.trace is not None:
-            self.trace.close()
+        for source in (self.audit, self.commands, self.files, self.trace):
+            if source is not None:
+                source.close()
 
 
 def open_sources(

@@ -141,7 +141,7 @@ class Watch:
             ):  # its pipe holds what nsjail says at the start: not worth waking up for each of thirty lines
                 self._poll.register(descriptor, select.POLLIN)
         self._sources, self._relay_out, self._demands_starts = sources, relay, demands_starts
-        kernel = {source.fileno(): source for source in sources.all()}
+        kernel = {source.fileno(): source for source in sources.polled()}
         for descriptor in kernel:
             self._poll.register(descriptor, select.POLLIN)
         if sources.commands is not None:
@@ -158,8 +158,7 @@ class Watch:
                 if not arrived:
                     self._take_log()
                 self._check(cancel)
-            for source in kernel.values():
-                source.drain()
+            sources.finish()
         finally:
             self._finish()
         return self.seen

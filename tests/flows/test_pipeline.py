@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,15 +12,15 @@ import pytest
 from custody.errors import Exit, LedgerError
 from custody.flows import pipeline
 from custody.flows.conduct import run_directly
-from custody.flows.house import House, open_house
+from custody.flows.house import House, Places, open_house
 from custody.flows.intake import receive
 from custody.flows.passage import Conductor
-from custody.ledger import events
+from custody.ledger import events, verify_ledger
 from custody.policies.types import HostRequest, InputFile
 from custody.sandbox import Sandbox
 from tests.conftest import MakeHome
 
-from .conftest import HIDDEN, Ask, go, kinds, named
+from .conftest import HIDDEN, Ask, go, kinds, named, request_of
 
 pytestmark = pytest.mark.jail
 
@@ -85,6 +87,35 @@ def test_what_no_jail_could_run_under_its_grant_is_never_started(house: House, a
     recorded = kinds(house, done.run)
     assert "run:claimed" not in recorded
     assert recorded.count("run:finished") == 1
+
+
+VISITOR = """
+import sys
+from pathlib import Path
+from custody.flows.house import open_ledger
+from custody.settings import load_settings
+settings = load_settings(Path(sys.argv[1]))
+print("open", flush=True)
+while True:
+    open_ledger(settings).close()
+"""
+
+
+def test_a_process_that_opens_and_closes_the_ledger_meanwhile_costs_no_entry(make_home: MakeHome) -> None:
+    settings = make_home()
+    with subprocess.Popen([sys.executable, "-c", VISITOR, str(settings.home)], stdout=subprocess.PIPE) as visitor:
+        try:
+            assert visitor.stdout is not None
+            visitor.stdout.readline()
+            for _ in range(4):
+                with open_house(settings) as house:
+                    assert go(house, request_of(house)).end == "executed"
+        finally:
+            visitor.kill()
+    verification = verify_ledger(
+        Places(settings.home).ledger, verifier_key=Places(settings.home).verifier_key.read_text().strip()
+    )
+    assert verification.problems == ()
 
 
 def test_the_decision_can_be_made_again_from_what_was_kept(house: House, ask: Ask) -> None:
