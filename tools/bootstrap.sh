@@ -15,7 +15,10 @@ if [ -z "${UV_DEFAULT_INDEX:-}" ]; then
     index="${PIP_INDEX_URL:-$index}"
     if [ -n "$index" ]; then UV_DEFAULT_INDEX="$index"; export UV_DEFAULT_INDEX; fi
 fi
-[ -z "${PIP_CERT:-}" ] || [ -n "${SSL_CERT_FILE:-}" ] || { SSL_CERT_FILE="$PIP_CERT"; export SSL_CERT_FILE; }
+if [ -z "${SSL_CERT_FILE:-}" ]; then
+    cert="${PIP_CERT:-$(python3 -m pip config get global.cert 2>/dev/null || true)}"
+    if [ -n "$cert" ]; then SSL_CERT_FILE="$cert"; export SSL_CERT_FILE; fi
+fi
 
 if command -v uv >/dev/null 2>&1; then
     uv=uv

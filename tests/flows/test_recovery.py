@@ -70,13 +70,16 @@ def _pause() -> None:
 
 
 def test_three_commands_at_once_do_not_close_each_other(settings: Settings) -> None:
-    slow = "import time\ntime.sleep(3)\nprint('done')\n"
+    slow = "import time\ntime.sleep(12)\nprint('done')\n"
     first, second = _start(settings, slow), _start(settings, slow)
     _wait_for(settings, "run:started", 2)
     third = _start(settings, "print('quick')\n")
     ends = [process.communicate(timeout=300)[0].strip() for process in (first, second, third)]
     assert ends == ["executed"] * 3
     with open_house(settings) as house:
+        starts = [entry.index for entry in house.ledger.entries(kinds=("run:submitted",))]
+        finishes = [entry.index for entry in house.ledger.entries(kinds=("run:finished",))]
+        assert starts[2] < finishes[0], "the third was not there while the others ran"
         finished = [entry.event for entry in house.ledger.entries(kinds=("run:finished",))]
         assert [f.outcome for f in finished if isinstance(f, events.RunFinished)] == ["succeeded"] * 3
         assert house.ledger.count(kinds=("reconciliation:completed",)) == 0
@@ -95,19 +98,21 @@ def test_a_killed_runner_leaves_a_run_that_the_next_command_closes_as_unknown(se
         assert recover(house) == ()
         assert kinds(house, run).count("run:finished") == 1
         assert list(house.places.owners.iterdir()) == []
-    assert _jailed_processes(settings) == []
+    for process in _jailed_processes(settings):
+        assert select.select([process], [], [], 30)[0], "a process of the jail lives on"
+        os.close(process)
 
 
-def _jailed_processes(settings: Settings) -> list[str]:
-    """Processes whose command line names the jails of this home."""
+def _jailed_processes(settings: Settings) -> list[int]:
+    """Descriptors of the processes whose command line names the jails of this home."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             text = path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            if str(settings.home) in text and "nsjail" in text:
+                found.append(os.pidfd_open(int(path.parent.name)))
         except OSError:
             continue
-        if str(settings.home) in text and "nsjail" in text:
-            found.append(text)
     return found
 
 
