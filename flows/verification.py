@@ -5,6 +5,7 @@ outside pin that agreed.
 """
 
 import hashlib
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from .house import House, Places, new_id, now, open_ledger
 from .pins import is_outside, read_pin, write_pin
 from .record import record
 
-__all__ = ["Proved", "Verified", "check_receipt", "prove", "verify"]
+__all__ = ["Proved", "Verified", "check_receipt", "prove", "verify", "write_receipt"]
 
 _PROOF_BYTES = 64 * 1024
 
@@ -151,6 +152,21 @@ def prove(house: House, principal: Principal, what: str) -> Proved:
     )
     recorded = record(house, event, actor=principal.id).index
     return Proved(entry=entry, proof=proof, tree_size=size, recorded=recorded)
+
+
+def write_receipt(house: House, principal: Principal, entry: int, path: Path) -> str:
+    """Write a new file that proves the entry; why there is none, or nothing if there is. What is done stays done either way."""
+    try:
+        proof = prove(house, principal, str(entry)).proof
+        with path.open("x", encoding="utf-8") as file:
+            file.write(proof)
+            file.flush()
+            os.fsync(file.fileno())
+    except CustodyError as error:
+        return f"no receipt was written: {error.message}"
+    except OSError as error:
+        return f"no receipt was written: `{path}`: {error.strerror}"
+    return ""
 
 
 def check_receipt(path: Path, *, key: Path) -> Inclusion:

@@ -1,7 +1,8 @@
 """Commands about runs: run, check, runs list, runs show, runs continue."""
 
+import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..flows.checking import Checked
+    from ..flows.house import House
     from ..flows.passage import Result
     from ..ledger.types import Entry
+    from ..policies.types import Principal
     from ..sandbox.types import Artefact
 
 Program = Annotated[str, typer.Argument(help="The program, or - for standard input.", metavar="FILE")]
@@ -38,6 +41,9 @@ Purpose = Annotated[str, typer.Option("--purpose", help="Why, in a sentence; sho
 Ticket = Annotated[str, typer.Option("--ticket", help="The ticket this belongs to.")]
 LimitOptions = Annotated[
     list[str] | None, typer.Option("--limit", "-l", help="A limit, as NAME=NUMBER, for example wall_seconds=30.")
+]
+Receipt = Annotated[
+    Path | None, typer.Option("--receipt", help="A new file for a proof that the end of the run is in the ledger.")
 ]
 PASS_THROUGH = {"allow_interspersed_args": False}
 
@@ -67,6 +73,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A directory that gets the program's artefacts.")
     ] = None,
+    receipt: Receipt = None,
     json: Json = False,
 ) -> int:
     """Run a program through policy check, dependency audit and jail, into the ledger; its own output is passed through."""
@@ -82,13 +89,14 @@ def run(
         purpose=purpose,
         ticket=ticket,
     )
-    _check_out(out)
+    _check_places(out, receipt)
     with door() as (house, caller):
         from ..flows.conduct import run_directly
 
         with working("running"):
             live = LiveOutput()
             done = run_directly(house, make_request(house, caller, asked), live=None if json else live.write)
+            done = _with_receipt(house, caller, done, receipt)
     return _hand_out(done, out, json=json, heard=live.heard)
 
 
@@ -132,16 +140,18 @@ def continue_run(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A directory that gets the program's artefacts.")
     ] = None,
+    receipt: Receipt = None,
     json: Json = False,
 ) -> int:
     """Take a held run on after its approval: from the audit again, with fresh data."""
-    _check_out(out)
+    _check_places(out, receipt)
     with door() as (house, caller):
         from ..flows.conduct import continue_run as take_on
 
         with working("running"):
             live = LiveOutput()
             done = take_on(house, run, caller, live=None if json else live.write)
+            done = _with_receipt(house, caller, done, receipt)
     return _hand_out(done, out, json=json, heard=live.heard)
 
 
@@ -192,10 +202,20 @@ def _say_exposure(found: "Sequence[Entry]") -> None:
             say(line)
 
 
-def _check_out(out: Path | None) -> None:
-    """Refuse a place for artefacts before anything runs, not after."""
+def _check_places(out: Path | None, receipt: Path | None) -> None:
+    """Refuse a place for artefacts or for the receipt before anything runs, not after."""
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"`{out}` exists and is not an empty directory", hint="give a new directory for the artefacts")
+    if receipt is not None and os.path.lexists(receipt):
+        raise UsageError(f"`{receipt}` exists already", hint="give a new file for the receipt")
+
+
+def _with_receipt(house: "House", caller: "Principal", done: "Result", receipt: Path | None) -> "Result":
+    """The result, with what is to be said if no receipt could be written."""
+    from ..flows.verification import write_receipt
+
+    remark = write_receipt(house, caller, done.entry, receipt) if receipt is not None else ""
+    return replace(done, notes=(*done.notes, remark)) if remark else done
 
 
 class LiveOutput:

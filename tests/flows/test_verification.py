@@ -15,7 +15,7 @@ import pytest
 from custody.errors import ConfigurationError, CustodyError, EvidenceError, Exit, UsageError
 from custody.flows.house import House, Places, open_house, open_ledger
 from custody.flows.pins import keep_pin, read_pin
-from custody.flows.verification import check_receipt, prove, verify
+from custody.flows.verification import check_receipt, prove, verify, write_receipt
 from custody.ledger import events
 from custody.policies.types import HostRequest
 from custody.settings import Settings, load_settings
@@ -352,6 +352,31 @@ def test_the_end_of_a_run_is_proved_to_somebody_with_the_key_alone(house: House,
     newest = house.ledger.entry_at(done.recorded)
     assert isinstance(newest.event, events.LedgerExported)
     assert (newest.event.first, newest.event.last) == (done.entry.index, done.entry.index)
+
+
+def test_a_receipt_is_the_same_proof_in_a_new_file(house: House, tmp_path: Path) -> None:
+    done, path = go(house, request_of(house, hosts=(HostRequest("a.example", 443),))), tmp_path / "receipt.tlog-proof"
+    assert write_receipt(house, named(house, "alice"), done.entry, path) == ""
+    proved = check_receipt(path, key=house.places.verifier_key)
+    assert (proved.index, proved.leaf) == (done.entry, house.ledger.entry_at(done.entry).leaf)
+
+
+def test_a_receipt_that_cannot_be_written_is_said_and_nothing_is_overwritten(house: House, tmp_path: Path) -> None:
+    done, path = go(house, request_of(house, hosts=(HostRequest("a.example", 443),))), tmp_path / "mine"
+    path.write_text("mine")
+    (tmp_path / "dangling").symlink_to(tmp_path / "elsewhere")
+    for place, reason in {
+        path: "File exists",
+        tmp_path / "dangling": "File exists",
+        path / "x": "Not a directory",
+    }.items():
+        said = write_receipt(house, named(house, "alice"), done.entry, place)
+        assert said == f"no receipt was written: `{place}`: {reason}"
+    assert path.read_text() == "mine"
+    assert not (tmp_path / "elsewhere").exists()
+    said = write_receipt(house, named(house, "scout"), done.entry, tmp_path / "not-mine")
+    assert said.startswith("no receipt was written: ")
+    assert not (tmp_path / "not-mine").exists()
 
 
 def test_entries_are_named_by_number_or_event_and_what_is_not_there_is_said(house: House) -> None:
