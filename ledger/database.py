@@ -6,7 +6,7 @@ It must never create a database by opening one, and never weaken `synchronous=FU
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,7 +17,17 @@ from sqlalchemy.pool import QueuePool
 from ..errors import ConfigurationError, LedgerError
 from .tables import REVISION
 
-__all__ = ["Row", "all_rows", "in_plain_words", "make_engine", "reading", "require_file", "require_schema", "rows"]
+__all__ = [
+    "Row",
+    "all_rows",
+    "in_plain_words",
+    "make_engine",
+    "reading",
+    "require_file",
+    "require_schema",
+    "rows",
+    "write",
+]
 
 Row = tuple[object, ...]
 
@@ -77,6 +87,16 @@ def all_rows(connection: Connection, statement: str, parameters: Row = ()) -> li
         with suppress(sqlite3.ProgrammingError):
             cursor.close()
     return found
+
+
+def write(connection: Connection, statement: str, parameters: Sequence[Row]) -> None:
+    """One statement for each row, straight to the driver, within the connection's transaction."""
+    cursor = connection.connection.cursor()
+    try:
+        cursor.executemany(statement, parameters)
+    finally:
+        with suppress(sqlite3.ProgrammingError):
+            cursor.close()
 
 
 def require_schema(connection: Connection, database: Path) -> None:

@@ -28,7 +28,7 @@ from sqlalchemy import Connection
 
 from ..errors import ConflictError, EvidenceError, LedgerError
 from .codec import encode_draft, parse_leaf, payload_refs, require_names
-from .database import Row, rows
+from .database import Row, rows, write
 from .memory import Signed
 from .notes import Signer, Verifier, parse_checkpoint, sign_checkpoint
 from .payloads import require_honest
@@ -96,9 +96,8 @@ def require_continuity(connection: Connection, head: Head, memory: Signed, key: 
 def store_checkpoint(connection: Connection, signers: Sequence[Signer], head: Head, previous: int | None) -> Checkpoint:
     """Sign for the head and store the checkpoint; it may be shown only after the commit."""
     signed = sign_checkpoint(signers[0].verifier.name, head.size, head.root, signers)
-    connection.exec_driver_sql(
-        "INSERT INTO checkpoint (size, previous, note) VALUES (?, ?, ?)", (head.size, previous, signed.note)
-    )
+    row = (head.size, previous, signed.note)
+    write(connection, "INSERT INTO checkpoint (size, previous, note) VALUES (?, ?, ?)", [row])
     return signed
 
 
@@ -124,6 +123,7 @@ class Batch:
         self._hashes: list[bytes] = []
         self._fresh: dict[str, tuple[int, bytes]] = {}
         self._newest: int | None = None
+        self._head: Head | None = None
 
     def write(self, drafts: Sequence[Draft], payloads: Sequence[Payload]) -> tuple[Acknowledgement, ...]:
         """Write what is new; the acknowledgements may be given out only after the commit."""
@@ -146,9 +146,7 @@ class Batch:
 
     def head(self) -> Head | None:
         """The state after the batch; None if nothing of it was new."""
-        if not self._entries:
-            return None
-        return Head(self._frontier.size, self._frontier, self._frontier.root())
+        return self._head
 
     def tail(self) -> Sequence[bytes] | None:
         """Leaf hashes of the tile that is not full yet, after the batch; None if some of them are not known here."""
@@ -263,19 +261,19 @@ class Batch:
     def _insert(self, tiles: list[bytes]) -> None:
         if not self._entries:
             return
-        insert = self._connection.exec_driver_sql
-        insert("INSERT INTO entry (idx, leaf, event_id) VALUES (?, ?, ?)", self._entries)
-        insert(
+        connection, root = self._connection, self._frontier.root()
+        write(connection, "INSERT INTO entry (idx, leaf, event_id) VALUES (?, ?, ?)", self._entries)
+        write(
+            connection,
             "INSERT INTO event_index (idx, kind, run, actor, outcome, time_us, seq) VALUES (?, ?, ?, ?, ?, ?, ?)",
             self._index,
         )
         if self._payloads:
-            insert("INSERT INTO payload (id, idx, hmac_key, content) VALUES (?, ?, ?, ?)", self._payloads)
+            write(connection, "INSERT INTO payload (id, idx, hmac_key, content) VALUES (?, ?, ?, ?)", self._payloads)
         self._insert_tiles(0, self._old_size, tiles)
-        insert(
-            "UPDATE head SET size = ?, frontier = ?, root = ?",
-            (self._frontier.size, bytes(self._frontier), self._frontier.root()),
-        )
+        head = (self._frontier.size, bytes(self._frontier), root)
+        write(connection, "UPDATE head SET size = ?, frontier = ?, root = ?", [head])
+        self._head = Head(self._frontier.size, self._frontier, root)
 
     def _insert_tiles(self, level: int, old: int, roots: Sequence[bytes]) -> None:
         """Tiles of a level of `old` hashes that became full, with their roots, and of the levels above."""
@@ -286,7 +284,7 @@ class Batch:
             (level, index, b"".join(self._level_hashes(level, index * TILE_WIDTH)), root)
             for index, root in enumerate(roots, first)
         ]
-        self._connection.exec_driver_sql("INSERT INTO tile (level, idx, data, root) VALUES (?, ?, ?, ?)", full)
+        write(self._connection, "INSERT INTO tile (level, idx, data, root) VALUES (?, ?, ?, ?)", full)
         above = range(first // TILE_WIDTH, (first + len(roots)) // TILE_WIDTH)
         self._insert_tiles(
             level + 1, first, [fold(self._level_hashes(level + 1, index * TILE_WIDTH)) for index in above]
