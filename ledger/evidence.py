@@ -20,7 +20,7 @@ from .database import make_engine, reading, rows
 from .findings import Findings
 from .tables import METADATA, REVISION, TRIGGERS
 
-__all__ = ["Evidence", "check_schema", "damage_of", "opened_as_evidence", "unreadable"]
+__all__ = ["Evidence", "check_schema", "damage_of", "opened_as_evidence", "orphans_of", "unreadable"]
 
 _WAIT_SECONDS = 5.0
 _MOST_ORPHANS = 100
@@ -96,15 +96,19 @@ def check_schema(connection: Connection, findings: Findings) -> bool:
 
 def damage_of(connection: Connection) -> list[str]:
     """What SQLite's own check of the file says: damage that no query of ours would touch."""
-    said = [
+    return [
         f"SQLite's integrity check says: {str(line)[:200]}"
         for (line,) in rows(connection, "PRAGMA integrity_check")
         if line != "ok"
     ]
-    orphans = rows(connection, "PRAGMA foreign_key_check")
-    return said + [
+
+
+def orphans_of(connection: Connection) -> list[str]:
+    """Rows that refer to entries that are not there; a walk over everything that finds nothing has shown that there are none."""
+    found = rows(connection, "PRAGMA foreign_key_check")
+    return [
         f"row {row_id} of `{table}` refers to an entry that is not there"
-        for table, row_id, *_rest in islice(orphans, _MOST_ORPHANS)
+        for table, row_id, *_rest in islice(found, _MOST_ORPHANS)
     ]
 
 

@@ -5,6 +5,7 @@ anything that it does not know how to judge; then the leaves are read one by one
 """
 
 import secrets
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import accumulate
 from operator import add, le, sub
@@ -140,14 +141,14 @@ def _stand_together(runs: Sequence[object], sequences: Sequence[int | None]) -> 
 def _judge(kinds: Sequence[str], versions: Sequence[int], bodies: Sequence[object]) -> _Judged | None:
     """Every body by the rules of its kind; those that tell an outcome or refer to payloads as events."""
     judged = _Judged([""] * len(bodies), [])
-    places: dict[tuple[str, int], list[int]] = {}
+    places: dict[tuple[str, int], list[int]] = defaultdict(list)
     for place, pair in enumerate(zip(kinds, versions, strict=True)):
-        places.setdefault(pair, []).append(place)
+        places[pair].append(place)
     for pair, some in places.items():
         cls: type = CATALOGUE[pair]
         tells, refers = tells_outcome(cls), may_refer(cls)
         if not (tells or refers):
-            if not shape_of(cls)([bodies[place] for place in some]):
+            if not shape_of(cls)(bodies if len(some) == len(bodies) else [bodies[place] for place in some]):
                 return None
             continue
         validator = validator_of(cls)

@@ -25,9 +25,9 @@ __all__ = ["Readers", "reasonable_number"]
 _MOST = 4
 _WORTH_A_PROCESS = 40_000
 """Entries: below these a process takes longer to start than it saves."""
-_AHEAD = 64
+_AHEAD = 128
 """Sections that may be read before they are asked for: a MiB of hashes."""
-_AT_ONCE = 3
+_AT_ONCE = 4
 """Sections that a process has before it, so that it need not wait for the next."""
 
 

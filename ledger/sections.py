@@ -10,6 +10,7 @@ import hashlib
 import sqlite3
 import struct
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from ..errors import EvidenceError
@@ -21,8 +22,8 @@ from .tree import TILE_WIDTH, fold
 
 __all__ = ["PAYLOAD", "SECTION", "Section", "SectionReader"]
 
-SECTION = 2 * TILE_WIDTH
-"""Entries that are read at once: even if each is as long as can be, they are 16 MiB."""
+SECTION = TILE_WIDTH
+"""Entries that are read at once: even if each is as long as can be, they are 8 MiB."""
 PAYLOAD = "SELECT idx, hmac_key, CASE WHEN length(content) = ? THEN content END FROM payload WHERE id = ?"
 """What is longer than it may be is not even loaded: a hostile database must not exhaust the checker."""
 
@@ -44,8 +45,8 @@ class Section(NamedTuple):
 
     hashes: bytes
     """Of the leaves, one after the other."""
-    roots: bytes
-    """Of the full tiles among them, if the first entry begins one."""
+    root: bytes
+    """Of these, if they are a full tile; else empty."""
     oldest: int = 0
     newest: int = 0
     back: int = 0
@@ -58,7 +59,7 @@ class Section(NamedTuple):
     def __bytes__(self) -> bytes:
         numbers = (self.oldest, self.newest, self.back, self.payloads, len(self.rotations), len(self.hashes))
         rotations = struct.pack(f"<{len(self.rotations)}q", *self.rotations)
-        return b"".join((_HEAD.pack(*numbers), rotations, self.hashes, self.roots))
+        return b"".join((_HEAD.pack(*numbers), rotations, self.hashes, self.root))
 
     @classmethod
     def parse(cls, packed: bytes) -> "Section":
@@ -66,8 +67,7 @@ class Section(NamedTuple):
         oldest, newest, back, payloads, changes, hashes = _HEAD.unpack_from(packed)
         rotations = struct.unpack_from(f"<{changes}q", packed, _HEAD.size)
         start = _HEAD.size + 8 * changes
-        roots = packed[start + hashes :]
-        return cls(packed[start : start + hashes], roots, oldest, newest, back, payloads, rotations)
+        return cls(packed[start : start + hashes], packed[start + hashes :], oldest, newest, back, payloads, rotations)
 
 
 class SectionReader:
@@ -84,18 +84,18 @@ class SectionReader:
             return self._read_all(first, count) if self._contents else self._read_leaves(first, count)
         except (sqlite3.Error, OverflowError, UnicodeError):
             return None  # met again, and named, by the other reading
+        except TypeError:
+            return None  # a leaf that is not bytes, or longer than any may be
 
     def _read_leaves(self, first: int, count: int) -> Section | None:
-        leaves = [leaf for (leaf,) in self._rows(_LEAVES, first, count)]
-        return _hashed(first, leaves) if len(leaves) == count and {*map(type, leaves)} == {bytes} else None
+        leaves = [*chain.from_iterable(self._rows(_LEAVES, first, count))]
+        return _hashed(leaves) if len(leaves) == count else None
 
     def _read_all(self, first: int, count: int) -> Section | None:
         entries, index = self._rows(_ENTRIES, first, count), self._rows(_INDEX, first, count)
         if not len(entries) == len(index) == count:  # numbers are unique: so many between two are all that there can be
             return None
         leaves, event_ids = zip(*entries, strict=True)
-        if {*map(type, leaves)} != {bytes}:
-            return None
         page = self._pages.read(leaves)
         if page is None or page.ids != [*event_ids] or not _says_the_same(page, index):
             return None
@@ -106,7 +106,7 @@ class SectionReader:
                 return None
             fresh += found
         times = page.times_us
-        return _hashed(first, leaves)._replace(
+        return _hashed(leaves)._replace(
             oldest=min(times),
             newest=max(times),
             back=page.furthest_back(times[0]),
@@ -141,7 +141,6 @@ def _says_the_same(page: Page, index: list[tuple[object, ...]]) -> bool:
     return [*map(list, zip(*index, strict=True))] == derived
 
 
-def _hashed(first: int, leaves: Sequence[bytes]) -> Section:
+def _hashed(leaves: Sequence[bytes]) -> Section:
     hashes = [_sha256(b"\x00" + leaf).digest() for leaf in leaves]
-    tiles = range(0, len(hashes) - TILE_WIDTH + 1, TILE_WIDTH) if first % TILE_WIDTH == 0 else ()
-    return Section(b"".join(hashes), b"".join([fold(hashes[start : start + TILE_WIDTH]) for start in tiles]))
+    return Section(b"".join(hashes), fold(hashes) if len(hashes) == TILE_WIDTH else b"")

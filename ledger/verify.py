@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from ..errors import ConfigurationError, EvidenceError, LedgerError
 from .contents import Contents
 from .database import in_plain_words, reading, rows
-from .evidence import Evidence, check_schema, damage_of, opened_as_evidence, unreadable
+from .evidence import Evidence, check_schema, damage_of, opened_as_evidence, orphans_of, unreadable
 from .findings import Findings
 from .keychain import KeyChain, rotations_in
 from .keys import KeyDirectory
@@ -203,6 +203,9 @@ class _Checker:
         check_runs(connection, findings)
         check_services(connection, findings)
         self._check_anchors(connection, walk.anchored_to)
+        if from_pin or findings.problems():
+            for message in orphans_of(connection):
+                findings.add("database-damaged", message)
 
     def _skip(self, walk: Walk) -> None:
         outside = [size for size, marks in self._landmarks.items() if size and any(m.outside for m in marks)]

@@ -183,16 +183,13 @@ class Walk:
         return self._read_on(count or SECTION)
 
     def _take(self, section: Section) -> None:
-        """Add a section's hashes to the tree: by tiles, save where a checkpoint or a pin is to be compared within one."""
-        hashes, width = section.hashes, TILE_WIDTH * HASH_BYTES
-        for number in range(-(-len(hashes) // width)):
-            tile = hashes[number * width : (number + 1) * width]
-            root = section.roots[number * HASH_BYTES : (number + 1) * HASH_BYTES]
-            if root and self._expected + TILE_WIDTH <= self._next_stop:
-                self._tree.add_tile(tile, root)
-                self._advance(TILE_WIDTH)
-            else:
-                self._grow([tile[place : place + HASH_BYTES] for place in range(0, len(tile), HASH_BYTES)])
+        """Add a section's hashes to the tree: as a tile, save where a checkpoint or a pin is to be compared within it."""
+        hashes = section.hashes
+        if section.root and self._expected + TILE_WIDTH <= self._next_stop:
+            self._tree.add_tile(hashes, section.root)
+            self._advance(TILE_WIDTH)
+        else:
+            self._grow([hashes[place : place + HASH_BYTES] for place in range(0, len(hashes), HASH_BYTES)])
 
     def _advance(self, count: int) -> None:
         self._expected += count

@@ -130,7 +130,7 @@ def cut_the_end(forger: Forger) -> None:
 
 
 def change_a_tile(forger: Forger) -> None:
-    forger.run("UPDATE tile SET root = zeroblob(32) WHERE level = 0 AND idx = 6")
+    forger.run("UPDATE tile SET root = zeroblob(32) WHERE level = 0 AND idx = 3")
 
 
 ATTACKS = [
