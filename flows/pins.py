@@ -3,9 +3,11 @@
 A pin inside the home is not outside: whoever can rewrite the ledger can rewrite it too. It is never counted as an anchor.
 """
 
+import asyncio
 import os
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from ..ledger.types import Checkpoint
 __all__ = ["Kept", "is_outside", "keep_newest", "keep_pin", "read_pin", "write_pin"]
 
 _PIN_BYTES = 64 * 1024
+_FETCH_SECONDS = 30
 _GIT_SECONDS = 30
 _SIGNATURE = b"\n\n\xe2\x80\x94 "
 """C2SP signed-note: a text, an empty line, lines of signatures."""
@@ -60,19 +63,26 @@ def _load(path: Path, home: Path) -> tuple[bytes, bool]:
 
 
 def _fetch(address: str) -> bytes:
-    """No more than a pin may have, whatever the other side sends."""
-    content = b""
+    """No more than a pin may have and no longer than it may take, whatever the other side sends and however slowly."""
     try:
-        with httpx.stream("GET", address, timeout=20, follow_redirects=False) as response:
-            response.raise_for_status()
-            for part in response.iter_bytes(_PIN_BYTES):
-                content += part
-                if len(content) >= _PIN_BYTES:
-                    break
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        with ThreadPoolExecutor(1) as beside:  # a loop of its own, also where one runs already
+            return beside.submit(asyncio.run, _download(address)).result()
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         raise UsageError(
             f"pin `{address}` cannot be fetched: {type(error).__name__}", hint="check the address, or give a file"
         ) from error
+
+
+async def _download(address: str) -> bytes:
+    content = b""
+    async with asyncio.timeout(_FETCH_SECONDS), httpx.AsyncClient(follow_redirects=False) as client:
+        plain = {"Accept-Encoding": "identity"}
+        async with client.stream("GET", address, headers=plain, timeout=_FETCH_SECONDS) as response:
+            response.raise_for_status()
+            async for part in response.aiter_raw():  # as it was sent: a pin need not be unpacked
+                content += part
+                if len(content) >= _PIN_BYTES:
+                    break
     return content[:_PIN_BYTES]
 
 

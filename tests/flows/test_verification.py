@@ -2,17 +2,19 @@
 
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from custody.errors import ConfigurationError, CustodyError, EvidenceError, Exit, UsageError
+from custody.flows import pins
 from custody.flows.house import House, Places, open_house, open_ledger
 from custody.flows.pins import keep_pin, read_pin
 from custody.flows.verification import check_receipt, prove, verify, write_receipt
@@ -198,6 +200,88 @@ def test_a_pin_is_fetched_from_an_address(settings: Settings, tmp_path: Path) ->
             verify(settings, actor="alice", pins=[address])
     with pytest.raises(UsageError, match="cannot be fetched"):
         verify(settings, actor="alice", pins=[address])
+
+
+@contextmanager
+def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """An address behind which somebody writes to the socket as he likes, until the other side hangs up."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _peer = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            answer(connection)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/latest.note"
+    finally:
+        thread.join()
+        listener.close()
+
+
+def drip(connection: socket.socket, before: bytes) -> None:
+    """A byte now and then, for ever: each wait is short, and all of them together have no end."""
+    connection.sendall(before)
+    connection.settimeout(0.02)
+    while True:
+        connection.sendall(b"x")
+        with suppress(TimeoutError):
+            if connection.recv(1) == b"":
+                return
+
+
+def hold_back(connection: socket.socket) -> None:
+    connection.recv(1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda connection: drip(connection, b"HTTP/1.1 200 OK\r\n\r\n"),
+        lambda connection: drip(connection, b"HTTP/1.1 200 OK\r\nX-Slow: "),
+        hold_back,
+    ],
+    ids=["body", "headers", "nothing"],
+)
+def test_an_address_that_answers_without_end_is_given_up(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, answer: Callable[[socket.socket], None]
+) -> None:
+    monkeypatch.setattr(pins, "_FETCH_SECONDS", 0.3)
+    with answering(answer) as address, pytest.raises(UsageError, match="cannot be fetched"):
+        read_pin(address, home=settings.home)
+
+
+def test_no_more_is_read_from_an_address_than_a_pin_may_have(settings: Settings) -> None:
+    sent = []
+
+    def pour(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\na note\n\n\xe2\x80\x94 ")
+        for _ in range(1000):
+            connection.sendall(bytes(1 << 20))
+            sent.append(1)
+
+    with answering(pour) as address:
+        assert len(read_pin(address, home=settings.home).note) <= 64 * 1024
+    assert len(sent) < 1000
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort",
+        b"\x00\xff not HTTP at all\r\n\r\n",
+    ],
+    ids=["redirect", "page", "packed", "cut", "noise"],
+)
+def test_what_is_no_note_is_refused_from_an_address_too(settings: Settings, head: bytes) -> None:
+    with answering(lambda connection: connection.sendall(head)) as address, pytest.raises(UsageError):
+        read_pin(address, home=settings.home)
 
 
 def test_of_several_pins_the_newest_anchors_and_one_that_differs_is_found(
