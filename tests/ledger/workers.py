@@ -1,7 +1,7 @@
 """Processes for tests of concurrency and of crashes; run as a program, so that one import serves all the forks.
 
 python workers.py claim DATABASE KEYS COUNT            COUNT processes claim one run at the same moment
-python workers.py write DATABASE KEYS COUNT SECONDS    COUNT processes append one by one for a while
+python workers.py write DATABASE KEYS COUNT ENTRIES SECONDS    COUNT processes append one by one, so many and so long at least
 python workers.py crash DATABASE KEYS POINT            one process appends until it is killed at the point
 """
 
@@ -55,18 +55,15 @@ def claim(files: LedgerFiles, number: int) -> str:
         return "repeated" if acknowledgement.repeated else "new"
 
 
-def write(files: LedgerFiles, number: int, seconds: float) -> str:
-    longest, done = 0.0, 0
+def write(files: LedgerFiles, number: int, entries: int, seconds: float) -> str:
+    done, run = 0, f"worker-{number}"
     with Ledger.open(files) as opened:
         yield_until_go()
         finish = time.monotonic() + seconds
-        while (began := time.monotonic()) < finish:
-            opened.append(
-                [draft(f"worker-{number}-{done}", LedgerHeartbeat(interval_seconds=done), f"worker-{number}")]
-            )
-            longest = max(longest, time.monotonic() - began)
+        while done < entries or time.monotonic() < finish:
+            opened.append([draft(f"{run}-{done}", LedgerHeartbeat(interval_seconds=done), run)])
             done += 1
-    return json.dumps({"done": done, "longest": longest})
+    return str(done)
 
 
 def crash(files: LedgerFiles, point: str) -> None:
@@ -140,7 +137,8 @@ def main() -> None:
         case "claim":
             tell(together(int(rest[0]), lambda number: claim(files, number)))
         case "write":
-            tell(together(int(rest[0]), lambda number: write(files, number, float(rest[1]))))
+            said = together(int(rest[0]), lambda number: write(files, number, int(rest[1]), float(rest[2])))
+            tell([int(done) for done in said])
         case "crash":
             crash(files, rest[0])
 
