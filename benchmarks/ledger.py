@@ -295,6 +295,7 @@ def main() -> int:
     if chosen.peak:
         print(peak_of(chosen.peak))
         return 0
+    busy = os.getloadavg()[0]
     results, rounds = Results(), 12 if chosen.quick else 40
     small, large = (5_000, 50_000) if chosen.quick else (100_000, 1_000_000)
     with tempfile.TemporaryDirectory(prefix="custody-bench-") as name:
@@ -303,10 +304,16 @@ def main() -> int:
         verifying(results, folder / "small", small, rounds)
         verifying(results, folder / "large", large, rounds)
         memory(results, folder / "small", folder / "large")
-    machine = {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version, "cpus": os.cpu_count()}
+    machine = {
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "cpus": len(os.sched_getaffinity(0)),
+        "load": f"{busy:.1f} before, {os.getloadavg()[0]:.1f} after",
+    }
     if chosen.json:
         print(json.dumps({"machine": machine, "results": results.rows}))
     else:
+        print(", ".join(f"{name} {value}" for name, value in machine.items()))
         for row in results.rows:
             sign = ">=" if row["better"] == "higher" else "<="
             print(
