@@ -18,7 +18,7 @@ from .codec import MAX_LEAF_BYTES, payload_refs
 from .events import Event
 from .pages import Page, PageReader
 from .payloads import require_committed
-from .tree import TILE_WIDTH, fold
+from .tree import TILE_WIDTH, fold_row
 
 __all__ = ["PAYLOAD", "SECTION", "Section", "SectionReader"]
 
@@ -45,8 +45,8 @@ class Section(NamedTuple):
 
     hashes: bytes
     """Of the leaves, one after the other."""
-    root: bytes
-    """Of these, if they are a full tile; else empty."""
+    root: bytes = b""
+    """Of these, if they are a full tile and the reader was asked for it; else empty."""
     oldest: int = 0
     newest: int = 0
     back: int = 0
@@ -71,11 +71,18 @@ class Section(NamedTuple):
 
 
 class SectionReader:
-    """Reads sections from one connection; without contents the leaves are hashed and nothing else."""
+    """Reads sections from one connection.
 
-    def __init__(self, database: sqlite3.Connection, *, contents: bool) -> None:
+    Args:
+        database: the driver's own connection.
+        contents: whether more is looked at than the hashes of the leaves.
+        rooted: whether the roots of full tiles are computed, for whoever has less time for it.
+    """
+
+    def __init__(self, database: sqlite3.Connection, *, contents: bool, rooted: bool = False) -> None:
         self._database = database
         self._contents = contents
+        self._rooted = rooted
         self._pages = PageReader()
 
     def read(self, first: int, count: int) -> Section | None:
@@ -89,7 +96,7 @@ class SectionReader:
 
     def _read_leaves(self, first: int, count: int) -> Section | None:
         leaves = [*chain.from_iterable(self._rows(_LEAVES, first, count))]
-        return _hashed(leaves) if len(leaves) == count else None
+        return self._hashed(leaves) if len(leaves) == count else None
 
     def _read_all(self, first: int, count: int) -> Section | None:
         entries, index = self._rows(_ENTRIES, first, count), self._rows(_INDEX, first, count)
@@ -106,7 +113,7 @@ class SectionReader:
                 return None
             fresh += found
         times = page.times_us
-        return _hashed(leaves)._replace(
+        return self._hashed(leaves)._replace(
             oldest=min(times),
             newest=max(times),
             back=page.furthest_back(times[0]),
@@ -116,6 +123,10 @@ class SectionReader:
 
     def _rows(self, statement: str, first: int, count: int) -> list[tuple[Any, ...]]:
         return self._database.execute(statement, (first, first + count - 1)).fetchall()
+
+    def _hashed(self, leaves: Sequence[bytes]) -> Section:
+        hashes = b"".join([_sha256(b"\x00" + leaf).digest() for leaf in leaves])
+        return Section(hashes, fold_row(hashes) if self._rooted and len(leaves) == TILE_WIDTH else b"")
 
     def _payloads(self, place: int, event: Event) -> int | None:
         """How many payloads the entry was the first to refer to; None if one of its payloads is not as it should be."""
@@ -139,8 +150,3 @@ def _says_the_same(page: Page, index: list[tuple[object, ...]]) -> bool:
     """Whether the rows of the index are those that the leaves give."""
     derived = [page.kinds, page.runs, page.actors, page.outcomes, page.times_us, page.sequences]
     return [*map(list, zip(*index, strict=True))] == derived
-
-
-def _hashed(leaves: Sequence[bytes]) -> Section:
-    hashes = [_sha256(b"\x00" + leaf).digest() for leaf in leaves]
-    return Section(b"".join(hashes), fold(hashes) if len(hashes) == TILE_WIDTH else b"")

@@ -15,6 +15,7 @@ __all__ = [
     "TiledTree",
     "consistency_holds",
     "fold",
+    "fold_row",
     "inclusion_root",
     "leaf_hash",
     "node_hash",
@@ -49,6 +50,12 @@ def fold(hashes: Sequence[bytes]) -> bytes:
             for left, right in zip(hashes[::2], hashes[1::2], strict=True)
         ]
     return hashes[0]
+
+
+def fold_row(row: bytes) -> bytes:
+    """The same over at least two hashes that stand one after the other."""
+    pair = 2 * HASH_BYTES
+    return fold([_sha256(b"\x01" + row[place : place + pair]).digest() for place in range(0, len(row), pair)])
 
 
 class Frontier:

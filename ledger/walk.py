@@ -23,7 +23,7 @@ from .notes import parse_checkpoint
 from .readers import Readers, reasonable_number
 from .sections import SECTION, Section, SectionReader
 from .tiles import stored_tree
-from .tree import HASH_BYTES, TILE_WIDTH, consistency_holds, inclusion_root, leaf_hash
+from .tree import HASH_BYTES, TILE_WIDTH, consistency_holds, fold_row, inclusion_root, leaf_hash
 from .types import Checkpoint
 
 __all__ = ["Landmark", "Walk"]
@@ -185,8 +185,8 @@ class Walk:
     def _take(self, section: Section) -> None:
         """Add a section's hashes to the tree: as a tile, save where a checkpoint or a pin is to be compared within it."""
         hashes = section.hashes
-        if section.root and self._expected + TILE_WIDTH <= self._next_stop:
-            self._tree.add_tile(hashes, section.root)
+        if len(hashes) == TILE_WIDTH * HASH_BYTES and self._expected + TILE_WIDTH <= self._next_stop:
+            self._tree.add_tile(hashes, section.root or fold_row(hashes))
             self._advance(TILE_WIDTH)
         else:
             self._grow([hashes[place : place + HASH_BYTES] for place in range(0, len(hashes), HASH_BYTES)])

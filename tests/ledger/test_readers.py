@@ -20,6 +20,7 @@ from custody.ledger import Ledger, LedgerFiles, Pin, Verification, verify_ledger
 from custody.ledger.readers import Readers, _Other, reasonable_number
 from custody.ledger.reading import ANSWER, QUESTION, answer, opened
 from custody.ledger.sections import SECTION, Section, SectionReader
+from custody.ledger.tree import fold_row
 
 from .drafts import ORIGIN, START, Drafts, artefact, egress
 from .forgery import Forger
@@ -201,14 +202,16 @@ def test_the_process_answers_what_it_is_asked_and_doubts_what_it_should(copied: 
     questions = io.BytesIO(b"".join(QUESTION.pack(n * SECTION, SECTION) for n in (1, 2, 9)) + b"cut")
     database = opened(copied.files.database.as_uri() + "?mode=ro")
     heard, said = os.pipe()
-    answer(SectionReader(database, contents=True), questions, said)
+    answer(SectionReader(database, contents=True, rooted=True), questions, said)
     os.close(said)
     with os.fdopen(heard, "rb") as stream:
         assert stream.read(ANSWER.size) == ANSWER.pack(0, 0)
         first, length = ANSWER.unpack(stream.read(ANSWER.size))
         section = Section.parse(stream.read(length))
         assert first == SECTION
-        assert section == SectionReader(database, contents=True).read(SECTION, SECTION)
+        own = SectionReader(database, contents=True).read(SECTION, SECTION)
+        assert own is not None
+        assert section == own._replace(root=fold_row(own.hashes))
         assert [ANSWER.unpack(stream.read(ANSWER.size)) for _ in range(2)] == [(2 * SECTION, 0), (9 * SECTION, 0)]
         assert stream.read() == b""
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
