@@ -72,6 +72,8 @@ def verify(
     if write_pin_to is not None and verification.consistent and verification.checkpoint is not None:
         write_pin(verification.checkpoint, write_pin_to)
         remarks += _anchored(settings, verification.checkpoint, write_pin_to, recording=recorded is not None)
+    elif write_pin_to is not None:
+        remarks.append("no pin was written: the ledger does not verify, and a pin would vouch for it")
     return Verified(verification=verification, pins=tuple(read), recorded=recorded, remarks=tuple(remarks))
 
 

@@ -116,6 +116,32 @@ def test_deleted_entries_are_found_even_without_a_pin(settings: Settings) -> Non
     assert verify(settings, actor="alice").exit_code == Exit.TAMPERED
 
 
+def test_no_pin_is_written_of_a_ledger_that_does_not_verify_and_that_is_said(
+    settings: Settings, tmp_path: Path
+) -> None:
+    pin = tmp_path / "pin.note"
+    verify(settings, actor="alice", write_pin_to=pin)
+    before = pin.read_text()
+    with sqlite3.connect(Places(settings.home).ledger.database) as connection:
+        connection.execute("UPDATE event_index SET actor = 'somebody' WHERE idx = 1")
+    connection.close()
+    verified = verify(settings, actor="alice", write_pin_to=pin)
+    assert verified.exit_code == Exit.TAMPERED
+    assert any(remark.startswith("no pin was written") for remark in verified.remarks)
+    assert pin.read_text() == before
+
+
+def test_a_home_behind_a_link_is_the_same_home(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(settings.home)
+    behind = load_settings(tmp_path / "link")
+    verify(behind, actor="alice", write_pin_to=settings.home / "pin.note")
+    for name in (settings.home / "pin.note", tmp_path / "link" / "pin.note"):
+        for home in (settings, behind):
+            assert not read_pin(str(name), home=home.home).outside
+    verified = verify(behind, actor="alice", pins=[str(settings.home / "pin.note")])
+    assert (verified.exit_code, verified.verification.consistent) == (Exit.UNANCHORED, True)
+
+
 def test_on_a_copy_without_keys_it_works_with_a_key_from_elsewhere_and_says_that_it_did_not_record(
     settings: Settings, tmp_path: Path
 ) -> None:
