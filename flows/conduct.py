@@ -33,6 +33,7 @@ __all__ = [
     "conduct",
     "continue_run",
     "deploy",
+    "pinned",
     "prefect_conductor",
     "run_directly",
     "submit",
@@ -183,10 +184,10 @@ def conduct(
         raise
     except Exception as error:  # noqa: BLE001 - around a flow: the run must get its end whatever broke
         broken(house, passage, error)
-    return _pinned(house, _result(passage))
+    return pinned(house, _result(passage))
 
 
-def _pinned(house: House, result: Result) -> Result:
+def pinned(house: House, result: Result) -> Result:
     """Keep the newest checkpoint outside, if a place is set; what is done stays done if that fails, and it is said."""
     folder = house.settings.ledger.pin_directory
     if folder is None:

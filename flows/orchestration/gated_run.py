@@ -188,7 +188,9 @@ async def _conduct(run: str, thread: StepThread) -> Result:
         raise StepFailedError(
             "end", LedgerError(f"run `{run}` has no end", hint="the next command closes it as unknown")
         )
-    return way.result
+    result = way.result
+    # a flow that met another's claim or a finished run changed nothing that would have to be pinned
+    return result if way.passage is None else await thread.attempt("pin", lambda: conduct.pinned(way.house, result))
 
 
 def _state(result: Result) -> State[Ended]:

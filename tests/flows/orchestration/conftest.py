@@ -103,9 +103,13 @@ def until(process_id: int, come: Callable[[], bool]) -> None:
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    home = tmp_path_factory.mktemp("prefect") / "home"
+    folder = tmp_path_factory.mktemp("prefect")
+    home = folder / "home"
     initialise(
-        home, os_user=os_user(), directory=f"{Directory.starter(os_user())}\n{_SERVICES.format(owner=os_user())}"
+        home,
+        os_user=os_user(),
+        directory=f"{Directory.starter(os_user())}\n{_SERVICES.format(owner=os_user())}",
+        configuration=f'\n[ledger]\npin_directory = "{folder / "pins"}"\n',
     )
     return load_settings(home)
 

@@ -38,6 +38,17 @@ def test_a_submitted_run_goes_all_the_way(conductor: OwnConductor, house: House,
     assert (found["parameters"], found["tags"]) == ({"run": run}, ["custody"])
 
 
+def test_a_pin_is_kept_of_a_run_that_prefect_conducts_too(
+    conductor: OwnConductor, house: House, submit: Submit
+) -> None:
+    run = submit("print('to be pinned')\n", hosts=(HostRequest("nobody-granted.example.com", 443),))
+    conductor.run(run)
+    folder = house.settings.ledger.pin_directory
+    assert folder is not None
+    _origin, size, *_rest = (folder / "latest.note").read_text().split("\n")
+    assert last(house, "run:finished", run).index < int(size)
+
+
 def test_each_step_is_a_task_that_can_be_seen(
     conductor: OwnConductor, submit: Submit, api: Api, server: PrefectServer
 ) -> None:
