@@ -174,7 +174,7 @@ class Sandbox:
             _check_still_there(grant, groups=groups is not None, sources=sources)
             jail = launch(nsjail.path, spec, text, outside_uid=lease.uid, groups=groups)
             targets = tuple(mount.target for mount in grant.mounts)
-            watch = Watch(jail, _bounds(grant, spec), payload, groups, targets=targets)
+            watch = Watch(jail, _bounds(grant, spec), spec.first, payload, groups, targets=targets)
             watched = watch.run(
                 lease, cancel=cancel, sources=sources, relay=relay, demands_starts="command_watch" in grant.layers
             )

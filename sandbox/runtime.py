@@ -33,7 +33,7 @@ SITE = "/environment"
 FIRST = Path(__file__).parent / "inside" / "first.py"
 
 _PROBE = """
-import importlib.util, json, marshal, os, sys, sysconfig
+import json, marshal, os, sys, sysconfig
 import _ctypes, select
 maps = sorted({line.split(None, 5)[5].strip() for line in open("/proc/self/maps") if line.count("/")})
 paths = sysconfig.get_paths()
@@ -43,7 +43,7 @@ print(json.dumps({
     "standard": sorted({os.path.realpath(os.path.dirname(os.__file__)), paths["stdlib"], paths["platstdlib"]}),
     "mapped": maps,
     "extensions": [getattr(module, "__file__", "") for module in (_ctypes, select)],
-    "first": (importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(compile(sys.stdin.buffer.read(), "first.py", "exec"))).hex(),
+    "first": marshal.dumps(compile(sys.stdin.buffer.read(), "first.py", "exec", optimize=2)).hex(),
 }))
 """
 

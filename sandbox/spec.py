@@ -102,6 +102,7 @@ class JailSpec:
     """Everything that decides what the jail lets through."""
 
     command: tuple[str, ...]
+    """What nsjail starts; three descriptors are added."""
     environment: tuple[tuple[str, str], ...]
     mounts: tuple[MountPoint, ...]
     rlimits: Rlimits
@@ -118,6 +119,8 @@ class JailSpec:
     root_writable: bool = False
     log_inside: bool = False
     """Whether the pipe of nsjail's log is passed into the jail; like the two above never, but to show what it is good for."""
+    first: bytes = b""
+    """Code of the first process, which it is sent before all else; its digest is a word of the command."""
     staged: bool = False
     """Whether sources are bound below `staging` first, because the jail's uid cannot walk to them."""
     staging: Path = field(default=Path("/tmp"))  # noqa: S108 - an empty file system of the run's own is mounted over it
@@ -159,6 +162,7 @@ def render(spec: JailSpec) -> str:
     return "\n".join(lines) + "\n"
 
 
+@functools.lru_cache(maxsize=32)
 def digest(text: str) -> str:
     """SHA-256 (hex) of a rendered configuration."""
     return hashlib.sha256(text.encode()).hexdigest()

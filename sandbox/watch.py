@@ -99,11 +99,19 @@ class Watch:
     """The loop for one jail."""
 
     def __init__(
-        self, jail: Jail, bounds: Bounds, payload: bytes, groups: Groups | None, *, targets: tuple[str, ...] = ()
+        self,
+        jail: Jail,
+        bounds: Bounds,
+        first: bytes,
+        payload: bytes,
+        groups: Groups | None,
+        *,
+        targets: tuple[str, ...] = (),
     ) -> None:
         self._jail = jail
         self._bounds = bounds
-        self._payload = memoryview(payload)
+        self._sending = memoryview(first)
+        self._payload = payload
         self._groups = groups
         self._targets = targets
         self._sources = Sources()
@@ -140,6 +148,7 @@ class Watch:
                 name != "log"
             ):  # its pipe holds what nsjail says at the start: not worth waking up for each of thirty lines
                 self._poll.register(descriptor, select.POLLIN)
+        self._poll.register(ends.control, select.POLLOUT)
         self._sources, self._relay_out, self._demands_starts = sources, relay, demands_starts
         kernel = {source.fileno(): source for source in sources.polled()}
         for descriptor in kernel:
@@ -251,6 +260,7 @@ class Watch:
             self._stop(Stopped.START)
         else:
             self.seen.ready = True
+            self._sending = memoryview(self._payload)
             self._poll.register(self._jail.ends.control, select.POLLOUT)
 
     def _open_inside(self) -> None:
@@ -281,12 +291,12 @@ class Watch:
 
     def _write(self) -> None:
         try:
-            self._payload = self._payload[os.write(self._jail.ends.control, self._payload[:_CHUNK]) :]
+            self._sending = self._sending[os.write(self._jail.ends.control, self._sending[:_CHUNK]) :]
         except BlockingIOError:
             return
         except BrokenPipeError:
-            self._payload = self._payload[:0]
-        if not self._payload:
+            self._sending = self._sending[:0]
+        if not self._sending:
             self._poll.unregister(self._jail.ends.control)
 
     def _check(self, cancel: threading.Event | None) -> None:

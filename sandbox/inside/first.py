@@ -1,8 +1,8 @@
 """The first process in every jail: trusted, it forks the program, reaps, relays the end, and outlives everything.
 
-Started as `python -I -S first.pyc CTYPES SELECT CONTROL RELAY EVENTS` (two paths of extension modules, three descriptors),
-compiled beforehand by the same interpreter. From CONTROL come the program and its input files, by content; its end of file
-means that the runner is gone or wants the end. RELAY carries words to the runner and is closed before a byte of the program
+Compiled beforehand by the same interpreter, and read from CONTROL by a few lines on the command line, whose last words are
+CTYPES SELECT CONTROL RELAY EVENTS (two paths of extension modules, three descriptors). From CONTROL come then the program and
+its input files, by content; its end of file means that the runner is gone or wants the end. RELAY carries words to the runner and is closed before a byte of the program
 runs. EVENTS goes to the program's process: what the audit hook writes there is controlled by the program.
 
 This is on the way of every start: what is imported here is built in or named by its path, and `os` is left to programs that
@@ -47,7 +47,7 @@ else:
         """An extension module from the file where it is known to lie: no directory is searched."""
         return importing._load(finding.spec_from_file_location(name, path)) if path else __import__(name)
 
-    _ctypes, select = map(extension, ("_ctypes", "select"), sys.argv[1:3])
+    _ctypes, select = map(extension, ("_ctypes", "select"), sys.argv[-5:-3])
 
 
 def native(name: str, *arguments: int) -> int:
@@ -343,7 +343,7 @@ def end(known: frozenset[str]) -> None:
 
 def start() -> None:
     """Gets ready, says so, takes the job, forks."""
-    control, relay, events = (int(word) for word in sys.argv[3:6])
+    control, relay, events = (int(word) for word in sys.argv[-3:])
     set_dumpable(dumpable=False)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     for descriptor in (control, relay, events):

@@ -4,6 +4,8 @@ The header of a program names its layer, the record that it must leave, and wher
 beside or before it and how its success is told. This file is also used by the process of an unprivileged user.
 """
 
+import hashlib
+import marshal
 import os
 import re
 import secrets
@@ -18,7 +20,7 @@ from custody.policies.types import Access, Grant, Limits, MountRequest
 from custody.sandbox import JailSettings, Job, Live, Outcome, Sandbox
 from custody.sandbox.artefacts import Caps, Collected
 from custody.sandbox.runtime import FIRST
-from custody.sandbox.spec import Bind, Content, JailSpec, Proc, Tmpfs
+from custody.sandbox.spec import Bind, JailSpec, Proc, Tmpfs
 from custody.sandbox.types import Artefact
 
 LIMITS = Limits(
@@ -34,7 +36,6 @@ LIMITS = Limits(
     artefacts=8,
 )
 ROOMY = replace(LIMITS, processes=400, output_kib=1024, artefact_mib=4, artefacts=100, memory_mib=512)
-_FIRST = "/first.pyc"
 
 
 @dataclass(frozen=True)
@@ -209,10 +210,11 @@ def _with_first(old: str, new: str) -> Callable[[JailSpec, Bait], JailSpec]:
     def alter(spec: JailSpec, _: Bait) -> JailSpec:
         text = FIRST.read_text()
         assert text.count(old) == 1
-        source = Content("/first.py", text.replace(old, new).encode())
-        mounts = tuple(source if mount.target == _FIRST else mount for mount in spec.mounts)
-        command = tuple("/first.py" if word == _FIRST else word for word in spec.command)
-        return replace(spec, mounts=mounts, command=command)
+        code = marshal.dumps(compile(text.replace(old, new), "first.py", "exec", optimize=2))
+        size, sha256 = str(len(spec.first)), hashlib.sha256(spec.first).hexdigest()
+        assert spec.command.count(sha256) == 1
+        words = {size: str(len(code)), sha256: hashlib.sha256(code).hexdigest()}
+        return replace(spec, first=code, command=tuple(words.get(word, word) for word in spec.command))
 
     return alter
 
