@@ -12,6 +12,8 @@ It must never run a line of the program in its own process, and never be traceab
 """
 
 # ruff: noqa: SLF001 - the interpreter keeps what is needed here under names of its own
+from __future__ import annotations
+
 import _frozen_importlib as importing
 import _frozen_importlib_external as finding
 import _signal as signal  # type: ignore[import-not-found]  # has no stub; the module `signal` imports enum, which costs as much as the start of the interpreter
@@ -34,6 +36,8 @@ KINDS_REMEMBERED = 4096
 EVERY_COUNT_UP_TO = 8
 HOST_AND_PORT = 2
 ENOSPC, EFBIG = 28, 27
+CDECL, HOLDS_THE_LOCK = 1, 4
+FILE_INPUT = 257
 END_OF_FILE = "Ctrl-D (i.e. EOF)"
 
 
@@ -41,6 +45,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _ctypes
     import select
+    from collections.abc import Callable
+    from types import CodeType
+    from typing import Any
 else:
 
     def extension(name: str, path: str) -> object:
@@ -50,10 +57,14 @@ else:
     _ctypes, select = map(extension, ("_ctypes", "select"), sys.argv[-5:-3])
 
 
+def symbol(name: str) -> int:
+    """The address of a C function."""
+    return _ctypes.dlsym(_ctypes.dlopen(None, 0), name)  # type: ignore[arg-type]  # None is the program itself
+
+
 def native(name: str, *arguments: int) -> int:
     """Calls a C function by its address alone: the ctypes package would cost more than the rest of this start."""
-    program = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # None is the program itself
-    result: int = _ctypes.call_function(_ctypes.dlsym(program, name), arguments)
+    result: int = _ctypes.call_function(symbol(name), arguments)
     return result
 
 
@@ -75,30 +86,25 @@ def read_exactly(descriptor: int, count: int) -> bytes:
     return b"".join(parts)
 
 
-def receive(control: int) -> dict[str, object]:
+def receive(control: int) -> dict[str, Any]:
     """The job: a length, a header of plain values, then the files one after the other."""
     length = int.from_bytes(read_exactly(control, 8), "big")
-    job: dict[str, object] = marshal.loads(read_exactly(control, length))  # noqa: S302 - from the runner, before the program
-    for name, size in job["files"]:  # type: ignore[attr-defined]  # a list of pairs, written by the runner
-        path = f"{WORK}/{name}"
-        make_parents(name)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    job: dict[str, Any] = marshal.loads(read_exactly(control, length))  # noqa: S302 - from the runner, before the program
+    for number, (name, size) in enumerate(job["files"]):
+        path = f"{WORK}/{name}".split("/")
+        for depth in range(3, len(path)):
+            try:  # noqa: SIM105 - contextlib costs more than the rest of this start
+                os.mkdir("/".join(path[:depth]))
+            except FileExistsError:
+                pass
+        descriptor = os.open("/".join(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         content = read_exactly(control, size)
+        if number == 0:
+            job["source"] = content
         while content:
             content = content[os.write(descriptor, content) :]
         os.close(descriptor)
     return job
-
-
-def make_parents(name: str) -> None:
-    """Makes the directories that an input file lies in."""
-    path = WORK
-    for part in name.split("/")[:-1]:
-        path = f"{path}/{part}"
-        try:  # noqa: SIM105 - contextlib costs more than the rest of this start
-            os.mkdir(path, 0o777)
-        except FileExistsError:
-            pass
 
 
 def attend(program: int, control: int, relay: int, wake: int) -> None:
@@ -274,32 +280,47 @@ def identity(descriptor: int) -> tuple[int, int]:
     return (found.st_dev, found.st_ino)
 
 
-def become_program(job: dict[str, object], events: int) -> None:
-    """Runs the program, as `__main__` or by another interpreter; from here on nothing is trusted."""
-    path = f"{WORK}/{job['file_name']}"
-    if job["command"]:
-        command = [str(word) for word in [*job["command"], path, *job["arguments"]]]  # type: ignore[misc]  # lists of strings
-        os.execv(command[0], command)
+def prepare() -> Callable[[bytes, bytes], CodeType]:
+    """Makes ready what the program will need, while the runner gets ready to send it; gives back how it is compiled.
+
+    Not by `compile`, which makes the classes of syntax trees first, of which a program has no use (half a millisecond).
+    """
     builtins = sys.modules["builtins"]
     for name in ("exit", "quit"):
         setattr(builtins, name, _sitebuiltins.Quitter(name, END_OF_FILE))
     builtins.help = _sitebuiltins._Helper()  # type: ignore[attr-defined]  # what `site` puts there
-    sys.argv = [path, *job["arguments"]]  # type: ignore[misc]  # a list of strings
-    sys.path = [WORK, *sys.path, *job["sys_path"]]  # type: ignore[misc]  # a list of strings
     sys.dont_write_bytecode = True
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper at this point
+
+    class Object(_ctypes._SimpleCData):  # type: ignore[type-arg]  # a Python object
+        _type_ = "O"
+
+    class Function(_ctypes.CFuncPtr):
+        _flags_ = CDECL | HOLDS_THE_LOCK
+        _restype_ = Object
+
+    function = Function(symbol("Py_CompileStringExFlags"))
+    return lambda source, path: function(source, path, FILE_INPUT, None, -1)
+
+
+def become_program(job: dict[str, Any], compiled: Callable[[bytes, bytes], CodeType], events: int) -> None:
+    """Runs the program, as `__main__` or by another interpreter; from here on nothing is trusted."""
+    path = f"{WORK}/{job['file_name']}"
+    if job["command"]:
+        command = [str(word) for word in [*job["command"], path, *job["arguments"]]]
+        os.execv(command[0], command)
+    sys.argv = [path, *job["arguments"]]
+    sys.path = [WORK, *sys.path, *job["sys_path"]]
     main = type(sys)("__main__")
     main.__file__ = path
     main.__annotations__ = {}
-    main.__dict__["__builtins__"] = builtins
+    main.__dict__["__builtins__"] = sys.modules["builtins"]
     sys.modules["__main__"] = main
-    with open(path, "rb") as file:  # noqa: PTH123 - pathlib would be imported for this alone
-        source = file.read()
-    witness = Witness(events, *job["quiet"])  # type: ignore[misc]  # two lists
+    witness = Witness(events, *job["quiet"])
     known = frozenset(sys.modules)
     sys.addaudithook(witness.hook)
     try:
-        exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)  # noqa: S102 - the program, in its own process
+        exec(compiled(job["source"], path.encode()), main.__dict__)  # noqa: S102 - the program, in its own process
     except SystemExit:
         raise
     except BaseException as error:  # noqa: BLE001 - the last frame before the interpreter's own
@@ -308,7 +329,7 @@ def become_program(job: dict[str, object], events: int) -> None:
         error.__traceback__ = error.__traceback__.tb_next if error.__traceback__ else None
         sys.excepthook(type(error), error, error.__traceback__)
         sys.exit(1)
-    del main, source
+    del main
     try:  # noqa: SIM105 - contextlib costs more than the rest of this start
         end(known)
     except BaseException:  # noqa: BLE001, S110 - the interpreter's own end, which comes now, meets it again and says so
@@ -318,10 +339,9 @@ def become_program(job: dict[str, object], events: int) -> None:
 def end(known: frozenset[str]) -> None:
     """Ends a program that came to its last line, as the interpreter would; returns where only the interpreter can.
 
-    Threads are waited for, what was registered is called, the program's own objects are finalized and files are flushed. What
-    is left out is taking the interpreter and the standard library apart, which nobody sees: in a process that was forked
-    every page of that would be copied first (measured: an eighth of a whole run). The interpreter's own end remains for
-    programs that use packages or modules of their own, whose objects could have something to say, or leave threads behind.
+    Left out is taking the interpreter and the standard library apart, which nobody sees: in a process that was forked every
+    page of that would be copied first (measured: an eighth of a whole run). Programs that use packages or modules of their
+    own, whose objects could have something to say, or leave threads behind, have the interpreter's own end.
     """
     modules = sys.modules
     for name in modules.keys() - known:
@@ -350,6 +370,7 @@ def start() -> None:
         os.set_inheritable(descriptor, False)
     os.mkdir(OUT, 0o700)
     os.write(relay, b"ready\n")
+    compiled = prepare()
     job = receive(control)
     wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
@@ -367,7 +388,7 @@ def start() -> None:
         os.close(descriptor)
     os.setsid()
     set_dumpable(dumpable=True)
-    become_program(job, events)
+    become_program(job, compiled, events)
 
 
 if __name__ == "__main__":
