@@ -35,6 +35,8 @@ class Evidence:
     cpu_seconds: int
     grouped: bool
     """Whether control groups counted."""
+    processes_met: bool = False
+    """Whether, without them, as many processes and threads as are allowed were seen alive at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +127,7 @@ def _limits(evidence: Evidence, outcome: OutcomeClass) -> tuple[str, ...]:
     hit = set(evidence.watched.full)
     if evidence.counters.oom_kills:
         hit.add("memory")
-    if evidence.counters.process_refusals:
+    if evidence.counters.process_refusals or evidence.processes_met:
         hit.add("processes")
     match evidence.watched.stopped:
         case Stopped.WALL:

@@ -174,7 +174,9 @@ class Sandbox:
             _check_still_there(grant, groups=groups is not None, sources=sources)
             jail = launch(nsjail.path, spec, text, outside_uid=lease.uid, groups=groups)
             targets = tuple(mount.target for mount in grant.mounts)
-            watch = Watch(jail, _bounds(grant, spec), spec.first, payload, groups, targets=targets)
+            watch = Watch(
+                jail, _bounds(grant, spec, grouped=groups is not None), spec.first, payload, groups, targets=targets
+            )
             watched = watch.run(
                 lease, cancel=cancel, sources=sources, relay=relay, demands_starts="command_watch" in grant.layers
             )
@@ -274,13 +276,14 @@ def _compare(mount: MountRequest, before: Manifest) -> Changed:
     return Changed(changes(mount.target, before, after), complete=before.complete and after.complete)
 
 
-def _bounds(grant: Grant, spec: JailSpec) -> Bounds:
+def _bounds(grant: Grant, spec: JailSpec, *, grouped: bool) -> Bounds:
     limits = grant.limits
     return Bounds(
         wall_seconds=limits.wall_seconds,
         cpu_seconds=limits.cpu_seconds,
         output_bytes=limits.output_kib * _KIB,
         pending_signals=spec.rlimits.pending_signals,
+        tasks=None if grouped else limits.processes,
     )
 
 

@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "PTRACE_SEIZE",
     "bind",
     "bind_owned",
+    "count_tasks",
     "fanotify",
     "mark_filesystem",
     "mount_id",
@@ -203,6 +205,19 @@ def process_children(pid: int) -> tuple[int, ...]:
     except OSError:
         return ()
     return tuple(int(word) for word in text.split())
+
+
+def count_tasks(pid: int, most: int) -> int:
+    """How many threads a process and all that descends from it have, zombies too; no more than `most` are counted."""
+    count, waiting = 0, [pid]
+    while waiting and count < most:
+        folder = f"/proc/{waiting.pop()}/task"
+        with suppress(OSError):
+            threads = os.listdir(folder)  # noqa: PTH208 - names alone are wanted
+            count += len(threads)
+            for thread in threads:
+                waiting += map(int, Path(f"{folder}/{thread}/children").read_text(encoding="ascii").split())
+    return count
 
 
 def process_start(pid: int) -> int | None:

@@ -74,6 +74,7 @@ def make_outcome(grant: Grant, run: RunRecord, redactor: Redactor | None) -> Out
             told=observed.limits,
             cpu_seconds=grant.limits.cpu_seconds,
             grouped=run.grouped,
+            processes_met=not run.grouped and _peak_tasks(run) >= grant.limits.processes,
         )
     )
     return Outcome(
@@ -88,7 +89,7 @@ def make_outcome(grant: Grant, run: RunRecord, redactor: Redactor | None) -> Out
             if run.counters.cpu_ns is not None
             else _milli(watched.program_cpu_us),
             peak_memory_bytes=run.counters.memory_peak,
-            peak_processes=run.counters.process_peak,
+            peak_processes=run.counters.process_peak if run.grouped else _peak_tasks(run) or None,
         ),
         stdout=_output(watched.stdout, redactor),
         stderr=_output(watched.stderr, redactor),
@@ -109,6 +110,11 @@ def make_outcome(grant: Grant, run: RunRecord, redactor: Redactor | None) -> Out
         observed_total=_totals(run)
         | {"syscalls": sum(denials.values()), "refused_artefacts": run.collected.refused_total},
     )
+
+
+def _peak_tasks(run: RunRecord) -> int:
+    """Without a control group: what was counted now and then, and what the trace saw."""
+    return max(run.watched.peak_tasks, run.sources.trace.peak if run.sources.trace is not None else 0)
 
 
 def _layers_on(run: RunRecord) -> tuple[str, ...]:

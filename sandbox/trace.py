@@ -31,7 +31,9 @@ __all__ = ["CommandTrace"]
 SOURCE = "ptrace"
 _OPTIONS = 0x2 | 0x4 | 0x8 | 0x10 | 0x100000
 """Follow fork, vfork, clone and exec; kill the tracees when the tracer ends (PTRACE_O_EXITKILL)."""
-_FORK, _VFORK, _CLONE, _EXEC, _STOP = 1, 2, 3, 4, 128
+_BIRTHS = frozenset({1, 2, 3})
+"""Fork, vfork and clone."""
+_EXEC, _STOP = 4, 128
 _MINE = 0x40000000 | 0x20000000
 """__WALL and __WNOTHREAD: tracees of every kind, and no child of another thread."""
 _SEIZE_SECONDS = 10.0
@@ -46,7 +48,11 @@ class CommandTrace(Starts):
         self._first: int | None = None
         self._members: dict[int, Started | None] = {}
         self._seized = threading.Event()
+        self._unborn: set[int] = set()
+        """Ended before the fork that made them was told of."""
         self._failure = ""
+        self.peak = 0
+        """Most processes and threads that were alive at once, the first process not counted."""
         self._thread: threading.Thread | None = None
 
     def follow(self, first: int) -> str:
@@ -86,23 +92,30 @@ class CommandTrace(Starts):
                     self._gone(process, status, now)
 
     def _stopped(self, process: int, number: int, event: int, now: int) -> None:
-        self._members.setdefault(process, None)
+        if event in _BIRTHS:
+            self._born(ptrace_message(process))
+        elif process != self._first:
+            self._born(process)
         match event:
             case 0:  # a signal on its way
                 ptrace(PTRACE_CONT, process, number)
-            case _ if (
-                event == _STOP and number != signal.SIGTRAP
-            ):  # stopped by a signal: it stays so until another comes
+            case _ if event == _STOP and number != signal.SIGTRAP:  # it stays stopped until another signal comes
                 ptrace(PTRACE_LISTEN, process)
-            case _ if event in {_FORK, _VFORK, _CLONE} and process == self._first:
+            case _ if event in _BIRTHS and process == self._first:
                 self._first = None
-                del self._members[process]
                 ptrace(PTRACE_DETACH, process)
             case _ if event == _EXEC:
                 self._executed(process, now)
                 ptrace(PTRACE_CONT, process)
             case _:
                 ptrace(PTRACE_CONT, process)
+
+    def _born(self, process: int) -> None:
+        if process in self._unborn:
+            self._unborn.discard(process)
+            return
+        self._members.setdefault(process, None)
+        self.peak = max(self.peak, len(self._members))
 
     def _executed(self, process: int, now: int) -> None:
         former = ptrace_message(process)
@@ -111,6 +124,8 @@ class CommandTrace(Starts):
         self._members[process] = self.begin(process, now)
 
     def _gone(self, process: int, status: int, now: int) -> None:
+        if process not in self._members and process != self._first:
+            self._unborn.add(process)
         started = self._members.pop(process, None)
         if started is not None:
             self.end(started, status, now)

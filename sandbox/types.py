@@ -117,6 +117,7 @@ class Usage:
     cpu_ms: int | None = None
     peak_memory_bytes: int | None = None
     peak_processes: int | None = None
+    """Processes and threads at once: the kernel's count, or without a control group what was seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

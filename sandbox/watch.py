@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .groups import Groups
-from .kernel import process_children, process_start
+from .kernel import count_tasks, process_children, process_start
 from .launch import Jail
 from .lease import Lease
 from .live import LiveRelay
@@ -68,6 +68,8 @@ class Bounds:
     cpu_seconds: int
     output_bytes: int
     pending_signals: int | None = None
+    tasks: int | None = None
+    """Processes and threads to look for where no control group counts them."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,6 +82,8 @@ class Watched:
     status: int | None = None
     """Wait status of the program, from the trusted first process."""
     program_cpu_us: int | None = None
+    peak_tasks: int = 0
+    """Most processes and threads of the program that were seen at once, where no control group counts them."""
     left_behind: int = 0
     """Processes that the program left and that were killed."""
     nsjail_status: int | None = None
@@ -118,6 +122,7 @@ class Watch:
         self._relay_out: LiveRelay | None = None
         self._demands_starts = False
         self._first: int | None = None
+        self._first_pid = 0
         self._places: list[int] = []
         self._log = bytearray()
         self._relay = bytearray()
@@ -267,7 +272,7 @@ class Watch:
         children = process_children(self._jail.process.pid)
         if len(children) != 1:
             raise ProcessLookupError(0, f"nsjail has {len(children)} children")
-        self._first = os.pidfd_open(children[0])
+        self._first, self._first_pid = os.pidfd_open(children[0]), children[0]
         if (most := self._bounds.pending_signals) is not None:
             resource.prlimit(children[0], resource.RLIMIT_SIGPENDING, (most, most))
         hard = resource.prlimit(children[0], resource.RLIMIT_CPU)[1]
@@ -315,12 +320,18 @@ class Watch:
             self._next_check = now + _CHECK_SECONDS
             self._look_at_disks()
             self._take_log()
+            self._count_tasks()
             if (
                 self._groups is not None
                 and self._ended_at is None
                 and (self._groups.cpu_ns() or 0) > self._bounds.cpu_seconds * 1_000_000_000
             ):
                 self._stop(Stopped.CPU)
+
+    def _count_tasks(self) -> None:
+        if self._bounds.tasks is not None and self._first is not None and self._ended_at is None:
+            seen = count_tasks(self._first_pid, self._bounds.tasks + 1) - 1
+            self.seen.peak_tasks = max(self.seen.peak_tasks, seen)
 
     def _look_at_disks(self) -> None:
         for place in self._places:

@@ -50,6 +50,25 @@ def test_ordinary_programs_work_for_an_unprivileged_user(
     assert failed == {}
 
 
+BOMB_THAT_CATCHES = """
+import os, signal
+children = []
+try:
+    while (child := os.fork()): children.append(child)
+    signal.pause()
+except BlockingIOError:
+    for child in children: os.kill(child, 9)
+"""
+THREADS_THAT_CATCH = """
+import threading
+enough = threading.Event()
+try:
+    while True: threading.Thread(target=enough.wait).start()
+except RuntimeError:
+    enough.set()
+"""
+
+
 def test_every_class_of_end_is_told_to_an_unprivileged_user(
     unprivileged: RunUnprivileged, grant_of: MakeGrant, job_of: MakeJob
 ) -> None:
@@ -63,6 +82,8 @@ def test_every_class_of_end_is_told_to_an_unprivileged_user(
             (job_of("import ctypes; ctypes.CDLL(None).ptrace(0, 0, 0, 0)"), grant_of()),
             (job_of("x = bytearray(10**9)"), grant_of()),
             (job_of("import os, time\nwhile True:\n    if os.fork() == 0: time.sleep(60)"), grant_of(processes=10)),
+            (job_of(BOMB_THAT_CATCHES), grant_of(processes=10)),
+            (job_of(THREADS_THAT_CATCH), grant_of(processes=10, memory_mib=2048)),
         ]
     )
     assert [(o.outcome, o.exit_code, o.signal) for o in outcomes[: len(names)]] == [ENDINGS[name][1:] for name in names]
@@ -73,6 +94,8 @@ def test_every_class_of_end_is_told_to_an_unprivileged_user(
         (OutcomeClass.VIOLATED_POLICY, ()),
         (OutcomeClass.FAILED, ("memory",)),
         (OutcomeClass.FAILED, ("processes",)),
+        (OutcomeClass.SUCCEEDED, ("processes",)),
+        (OutcomeClass.SUCCEEDED, ("processes",)),
     ]
     assert any("kernel audit" in sentence for sentence in outcomes[0].unobserved)
 
