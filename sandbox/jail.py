@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import LayerError
+from ..errors import LayerError, SandboxError
 from ..policies.types import Access, Grant, MountRequest
 from ..redaction import Redactor
 from .artefacts import Caps, Collected, collect
 from .binary import Nsjail, find_nsjail
 from .build import SECCOMP, build_payload, build_spec
 from .check import check_job
+from .doors import find_doors
 from .groups import Counters, GroupError, Groups, find_parents
 from .launch import launch
 from .lease import Lease, acquire, sweep_leases
@@ -151,6 +152,7 @@ class Sandbox:
         relay: LiveRelay | None = None,
     ) -> RunRecord:
         nsjail, runtime, language = self._binary(), self._interpreter(), self._languages[job.language]
+        searched = min((_has_no_door(Path(mount.path)) for mount in grant.mounts), default=True)
         before = {m.target: take_manifest(Path(m.path)) for m in grant.mounts if m.access is Access.WRITE}
         lease = acquire(self._settings.state, root=self._root)
         groups: Groups | None = None
@@ -194,6 +196,7 @@ class Sandbox:
                 changed=[_compare(mount, before[mount.target]) for mount in grant.mounts if mount.target in before],
                 counters=groups.counters() if groups is not None else Counters(),
                 grouped=groups is not None,
+                searched=searched,
                 collected=_collect(watched, Caps(grant.limits.artefacts, grant.limits.artefact_mib * _MIB), redactor),
             )
         finally:
@@ -270,6 +273,18 @@ def _check_still_there(grant: Grant, *, groups: bool, sources: Sources) -> None:
             )
 
 
+def _has_no_door(place: Path) -> bool:
+    """Whether the whole tree is free of sockets of this machine; one that has some is not granted."""
+    doors = find_doors(place)
+    if doors.first is not None:
+        shown = str(doors.first).encode("unicode_escape").decode("ascii")[:200]
+        raise SandboxError(
+            f"the mount `{place}` holds a socket of this machine, through which its service can be reached: `{shown}`",
+            hint="grant a directory without it, or remove it if nobody listens there",
+        )
+    return doors.complete
+
+
 def _compare(mount: MountRequest, before: Manifest) -> Changed:
     """Only after the watch has ended: every process of the jail is dead."""
     after = take_manifest(Path(mount.path), before)
@@ -283,6 +298,7 @@ def _bounds(grant: Grant, spec: JailSpec, *, grouped: bool) -> Bounds:
         cpu_seconds=limits.cpu_seconds,
         output_bytes=limits.output_kib * _KIB,
         pending_signals=spec.rlimits.pending_signals,
+        core_bytes=spec.rlimits.core_bytes,
         tasks=None if grouped else limits.processes,
     )
 

@@ -59,6 +59,8 @@ class RunRecord:
     counters: Counters
     grouped: bool
     collected: Collected
+    searched: bool = True
+    """Whether the granted trees were looked through for sockets of this machine."""
     live_was_cut: bool = False
 
 
@@ -195,6 +197,10 @@ def _unobserved_by_kernel(run: RunRecord) -> list[str]:
 
 def _unobserved_in_mounts(grant: Grant, run: RunRecord) -> list[str]:
     said = []
+    if not run.searched:
+        said.append(
+            "whether a granted mount holds sockets of this machine is not known: there is more in it than is looked at"
+        )
     if run.sources.files is None and grant.mounts:
         said.append(f"openings of files in granted mounts are not observed: {run.sources.no_files}")
     elif run.sources.files is not None and run.sources.files.lost:

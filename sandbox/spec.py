@@ -93,6 +93,9 @@ class Rlimits:
     file_size_mib: int
     open_files: int
     processes: int | None
+    core_bytes: int = 1
+    """One byte: with none the kernel would still start the machine's own handler for cores, as root, for a program that wants it
+    to (core(5), fs/coredump.c). Set by the runner, nsjail counts in megabytes."""
     pending_signals: int | None = 512
     """Timers and queued signals, which the kernel counts against the runner's own user too; set by the runner, nsjail cannot."""
 
@@ -176,7 +179,6 @@ def staged_source(spec: JailSpec, index: int, mount: Bind) -> Path:
 def _render_rlimits(limits: Rlimits) -> list[str]:
     values = {
         "as": limits.address_space_mib,
-        "core": 0,
         "cpu": limits.cpu_seconds,
         "fsize": limits.file_size_mib,
         "nofile": limits.open_files,
@@ -187,7 +189,7 @@ def _render_rlimits(limits: Rlimits) -> list[str]:
         "msgqueue": 0,
     }
     # for half of them nsjail takes the value only if told that it is one
-    return [
+    return ["rlimit_core_type: HARD"] + [
         line
         for name, value in values.items()
         for line in (

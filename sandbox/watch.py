@@ -68,6 +68,7 @@ class Bounds:
     cpu_seconds: int
     output_bytes: int
     pending_signals: int | None = None
+    core_bytes: int = 1
     tasks: int | None = None
     """Processes and threads to look for where no control group counts them."""
 
@@ -273,10 +274,7 @@ class Watch:
         if len(children) != 1:
             raise ProcessLookupError(0, f"nsjail has {len(children)} children")
         self._first, self._first_pid = os.pidfd_open(children[0]), children[0]
-        if (most := self._bounds.pending_signals) is not None:
-            resource.prlimit(children[0], resource.RLIMIT_SIGPENDING, (most, most))
-        hard = resource.prlimit(children[0], resource.RLIMIT_CPU)[1]
-        resource.prlimit(children[0], resource.RLIMIT_CPU, (self._bounds.cpu_seconds, hard))
+        self._limit(children[0])
         root = os.open(f"/proc/{children[0]}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -293,6 +291,16 @@ class Watch:
         self._sources.follow(children[0])
         if self._demands_starts and self._sources.starts is None:
             raise ProcessLookupError(0, self._sources.no_commands)
+
+    def _limit(self, first: int) -> None:
+        """Limits that nsjail cannot set."""
+        if (most := self._bounds.pending_signals) is not None:
+            resource.prlimit(first, resource.RLIMIT_SIGPENDING, (most, most))
+        hard = resource.prlimit(first, resource.RLIMIT_CPU)[1]
+        resource.prlimit(first, resource.RLIMIT_CPU, (self._bounds.cpu_seconds, hard))
+        hard = resource.prlimit(first, resource.RLIMIT_CORE)[1]
+        core = self._bounds.core_bytes if hard == resource.RLIM_INFINITY else min(self._bounds.core_bytes, hard)
+        resource.prlimit(first, resource.RLIMIT_CORE, (core, core))
 
     def _write(self) -> None:
         try:

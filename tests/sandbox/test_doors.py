@@ -1,0 +1,69 @@
+"""Sockets of the machine in a granted tree are found, without following a link, and the mount is refused."""
+
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from custody.errors import SandboxError
+from custody.policies.types import Access, Grant, MountRequest
+from custody.sandbox import Job, Outcome, Sandbox
+from custody.sandbox.doors import find_doors
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    folder = tmp_path / "tree"
+    (folder / "below").mkdir(parents=True)
+    (folder / "below" / "file").write_bytes(b"x")
+    return folder
+
+
+def _listen(place: Path, monkeypatch: pytest.MonkeyPatch) -> socket.socket:
+    monkeypatch.chdir(place)  # the name of a socket is short
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind("socket")
+    sock.listen()
+    return sock
+
+
+def test_a_socket_is_found_however_deep(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_doors(tree).first is None
+    with _listen(tree / "below", monkeypatch):
+        assert find_doors(tree).first == tree / "below" / "socket"
+        assert find_doors(tree / "below" / "socket").first == tree / "below" / "socket"
+
+
+def test_links_are_not_followed(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with _listen(elsewhere, monkeypatch):
+        (tree / "folder").symlink_to(elsewhere)
+        (tree / "socket").symlink_to(elsewhere / "socket")
+        found = find_doors(tree)
+    assert (found.first, found.complete) == (None, True)
+
+
+def test_a_tree_that_is_too_large_is_not_called_searched(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("custody.sandbox.doors._MOST", 1)
+    assert not find_doors(tree).complete
+
+
+@pytest.mark.jail
+def test_such_a_mount_is_refused_before_anything_starts(
+    sandbox: Sandbox,
+    tree: Path,
+    grant_of: Callable[..., Grant],
+    job_of: Callable[..., Job],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grant = replace(grant_of(), mounts=(MountRequest(path=str(tree), access=Access.READ, target="tree"),))
+    with _listen(tree, monkeypatch), pytest.raises(SandboxError, match="holds a socket of this machine"):
+        sandbox.run(job_of("pass"), grant)
+    (tree / "socket").unlink()
+    monkeypatch.setattr("custody.sandbox.doors._MOST", 1)
+    outcome: Outcome = sandbox.run(job_of("pass"), grant)
+    assert outcome.outcome == "succeeded", outcome.explanation
+    assert any(said.startswith("whether a granted mount holds sockets") for said in outcome.unobserved)
