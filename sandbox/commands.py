@@ -29,6 +29,7 @@ _MOST = 200
 _MOST_PROCESSES = 20_000
 _ARGUMENTS = 24
 _LENGTH = 400
+_LONG = 3000
 _FIRST_PROCESS = 1
 """Depth below nsjail; the program and what it starts are deeper."""
 
@@ -75,9 +76,11 @@ class Starts:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Member:
     depth: int
+    threads: int = 1
+    """Those that are alive: a process whose first thread has ended lives on in the others, and a program can start from any."""
     started: Started | None = None
 
 
@@ -88,6 +91,7 @@ class CommandWatch(Starts):
         super().__init__(SOURCE)
         self._socket = sock
         self._members: dict[int, _Member] = {}
+        self._nsjail = 0
 
     def fileno(self) -> int:
         """For polling."""
@@ -95,6 +99,7 @@ class CommandWatch(Starts):
 
     def follow(self, nsjail: int) -> None:
         """Names the process that everything in the jail descends from."""
+        self._nsjail = nsjail
         self._members[nsjail] = _Member(0)
 
     def drain(self) -> None:
@@ -120,21 +125,24 @@ class CommandWatch(Starts):
         match what:
             case Happening.FORK:
                 _, parent, child, group = struct.unpack_from("=IIII", event, _EVENT.size)
-                if child == group:  # a process, not a thread
+                if child == group:
                     self._forked(parent, child)
+                elif (member := self._members.get(group)) is not None:
+                    member.threads += 1
             case Happening.EXEC:
                 _, process = struct.unpack_from("=II", event, _EVENT.size)
                 self._executed(process, nanoseconds)
             case Happening.EXIT:
-                thread, process, status = struct.unpack_from("=III", event, _EVENT.size)
-                if thread == process:
-                    self._exited(process, status, nanoseconds)
+                _, process, status = struct.unpack_from("=III", event, _EVENT.size)
+                self._exited(process, status, nanoseconds)
             case _:
                 pass
 
     def _forked(self, parent: int, child: int) -> None:
         member = self._members.get(parent)
         if member is None:
+            if child != self._nsjail:  # whose own start may be told of late
+                self._members.pop(child, None)  # its end was lost, and its number is somebody else's now
             return
         if len(self._members) >= _MOST_PROCESSES:
             self.lost = True
@@ -145,13 +153,18 @@ class CommandWatch(Starts):
         member = self._members.get(process)
         if member is None or member.depth <= _FIRST_PROCESS:
             return
-        self._members[process] = replace(member, started=self.begin(process, nanoseconds))
+        member.started = self.begin(process, nanoseconds)
 
     def _exited(self, process: int, status: int, nanoseconds: int) -> None:
-        member = self._members.pop(process, None)
-        if member is None or member.started is None:
+        member = self._members.get(process)
+        if member is None:
             return
-        self.end(member.started, status, nanoseconds)
+        member.threads -= 1
+        if member.threads > 0:
+            return
+        del self._members[process]
+        if member.started is not None:
+            self.end(member.started, status, nanoseconds)
 
 
 def open_commands() -> CommandWatch | None:
@@ -182,16 +195,19 @@ def open_commands() -> CommandWatch | None:
 
 def merge_commands(kernel: list[ObservedCommand], told: tuple[ObservedCommand, ...]) -> tuple[ObservedCommand, ...]:
     """What the kernel saw, then what the program's interpreter told beyond that: attempts that started nothing."""
-    started = {(command.arguments, _base(command.path)) for command in kernel}
     beyond = [
-        command
-        for command in told
-        if command.path != "(fork)"
-        and not any(
-            arguments == command.arguments and base.startswith(_base(command.path)) for arguments, base in started
-        )
+        command for command in told if command.path != "(fork)" and not any(_is_same(seen, command) for seen in kernel)
     ]
     return (*kernel, *beyond)
+
+
+def _is_same(seen: ObservedCommand, told: ObservedCommand) -> bool:
+    """Whether they are one start; what the interpreter tells of a long one is cut."""
+    if not _base(seen.path).startswith(_base(told.path)) or seen.arguments is None or told.arguments is None:
+        return False
+    whole, part = "\0".join(seen.arguments), "\0".join(told.arguments)
+    long = len(part) > _LONG or len(told.arguments) >= _ARGUMENTS - 1
+    return whole.startswith(part) if long else whole == part and len(seen.arguments) == len(told.arguments)
 
 
 def _base(path: str) -> str:
@@ -214,4 +230,5 @@ def _look_at(process: int, source: str) -> ObservedCommand:
 
 
 def _clean(text: str) -> str:
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:_LENGTH])
+    shown = text[:_LENGTH].replace("\n", "\\n")  # as the interpreter tells it
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)

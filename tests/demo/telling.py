@@ -27,7 +27,7 @@ class Told(NamedTuple):
 
     demonstration: Demonstration
     layers: str
-    """`root` with control groups and the kernel's audit, `user` with rlimits, both with a watch on commands; else what the machine has of that."""
+    """`root` with control groups, `user` with rlimits; on other machines what they have of the two."""
     programs: dict[str, str]
     """Program -> its golden text."""
 
@@ -55,10 +55,8 @@ def play(into: Path, *, os_user: str, only: Sequence[str] = (), policies: Path |
 
 
 def _set_of(present: set[str]) -> str:
-    found = sorted({"cgroup_memory", "cgroup_pids", "command_watch", "kernel_audit"} & present)
-    return {1: "user", 4: "root"}.get(
-        len(found) if "command_watch" in found else 0, " and ".join(found) or "none of them"
-    )
+    found = sorted({"cgroup_memory", "cgroup_pids"} & present)
+    return {0: "user", 2: "root"}.get(len(found), " and ".join(found))
 
 
 def sequence(golden: str) -> list[str]:

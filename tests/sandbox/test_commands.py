@@ -61,6 +61,28 @@ def test_a_program_that_is_gone_already_is_unknown_and_a_signal_is_told() -> Non
     assert [(c.path, c.arguments, c.exit_status) for c in watch.commands] == [("unknown", None, 137)]
 
 
+def test_a_process_lives_until_its_last_thread_has_ended() -> None:
+    child = os.getpid()
+    thread = 2_000_000_009
+    watch = watched(
+        fork(NSJAIL, FIRST),
+        fork(FIRST, child),
+        event(0x1, child, child, thread, child),
+        event(0x80000000, child, child, 0, 17),  # its first thread
+        event(0x2, child, child),  # started from the other, which has taken the number of the first
+        event(0x80000000, child, child, 5 << 8, 17),
+        event(0x2, child, child),  # a number that is nobody's any more
+    )
+    assert [(c.exit_status, c.program_controlled) for c in watch.commands] == [(5, False)]
+
+
+def test_a_number_that_another_process_got_is_not_the_jails() -> None:
+    watch = watched(fork(NSJAIL, FIRST), fork(FIRST, PROGRAM), fork(1, PROGRAM), event(0x2, PROGRAM, PROGRAM))
+    assert watch.commands == []
+    watch = watched(fork(1, NSJAIL), fork(NSJAIL, FIRST), fork(FIRST, PROGRAM), event(0x2, PROGRAM, PROGRAM))
+    assert len(watch.commands) == 1
+
+
 def test_threads_short_and_odd_messages_do_no_harm() -> None:
     watch = watched(b"", b"x" * 40, event(0x1, NSJAIL, NSJAIL, 5, FIRST), event(0x99, 1, 2), event(0x80000000, 1, 2, 3))
     assert (watch.commands, watch.total, watch.lost) == ([], 0, False)
@@ -83,3 +105,6 @@ def test_what_the_interpreter_told_is_kept_only_where_the_kernel_saw_nothing_of_
     seen = [command("/usr/bin/python3.11", "-c", "pass", kernel=True)]
     told = (command("python3", "-c", "pass"), command("curl", "x"), command("(fork)"))
     assert merge_commands(seen, told) == (seen[0], told[1])
+    long = command("/usr/bin/python3.11", *["a" * 399] * 24, kernel=True)
+    assert merge_commands([long], (command("python3", *["a" * 399] * 9, "a" * 200),)) == (long,)
+    assert len(merge_commands(seen, (command("python3"), command("python3", "-c")))) == 3

@@ -401,22 +401,21 @@ def test_reading_shadow_and_reaching_for_the_hosts_loopback_are_both_told(run: R
     assert [(attempt.host, attempt.port) for attempt in outcome.egress] == [("127.0.0.1", 22)]
 
 
-def test_commands_are_told_with_their_arguments(run: RunProgram) -> None:
-    outcome = run(
-        "import subprocess, sys, os\nsubprocess.run([sys.executable, '-c', 'pass'])\ntry: subprocess.run(['curl', 'x'])\nexcept OSError: pass\nos.system('id')"
-    )
-    assert [(command.path.rpartition("/")[2][:6], command.arguments) for command in outcome.commands] == [
-        ("python", ("-c", "pass")),
-        ("curl", ("x",)),
-        ("sh", ("-c", "id")),
-    ]
-    seen_by_kernel = [command for command in outcome.commands if not command.program_controlled]
-    assert [(command.source, command.exit_status) for command in seen_by_kernel] == [
-        ("process_connector" if is_root else "ptrace", 0)
+def test_commands_are_told_with_their_arguments(tmp_path: Path, grant_of: MakeGrant, job_of: MakeJob) -> None:
+    sandbox = Sandbox(JailSettings(state=tmp_path))
+    sandbox._process_events = False  # they are read a moment after the start, and that may be too late
+    code = "import subprocess, sys, os\nsubprocess.run([sys.executable, '-c', 'pass'])\ntry: subprocess.run(['curl', 'x'])\nexcept OSError: pass\nos.system('id')"
+    outcome = sandbox.run(job_of(code), grant_of())
+    assert [
+        (command.path.rpartition("/")[2][:6], command.arguments, command.source, command.exit_status)
+        for command in outcome.commands
+    ] == [
+        ("python", ("-c", "pass"), "ptrace", 0),
+        ("curl", ("x",), "audit_hook", None),
+        ("sh", ("-c", "id"), "audit_hook", None),
     ]
 
 
-@needs_groups
 def test_the_kernel_tells_of_commands_that_the_program_hides(run: RunProgram) -> None:
     outcome = run(
         "import ctypes, os, sys\n"
@@ -426,8 +425,8 @@ def test_the_kernel_tells_of_commands_that_the_program_hides(run: RunProgram) ->
         "    libc.execv(sys.executable.encode(), argv)\n"
         "libc.wait(None)\n"
     )
-    assert [(c.arguments, c.exit_status, c.program_controlled) for c in outcome.commands] == [
-        (("-c", "raise SystemExit(7)"), 7, False)
+    assert [(c.source, c.exit_status, c.program_controlled) for c in outcome.commands] == [
+        ("process_connector" if is_root else "ptrace", 7, False)
     ]
 
 

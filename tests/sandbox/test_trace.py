@@ -102,6 +102,37 @@ ENDS = {
 }
 
 
+AFTER_THE_FIRST_THREAD = """
+import ctypes, os, sys, threading
+libc = ctypes.CDLL(None)
+main = threading.get_native_id()
+argv = (ctypes.c_char_p * 4)(sys.executable.encode(), b'-c', b'raise SystemExit(7)', None)
+def outlive():
+    while open(f'/proc/self/task/{main}/stat').read().rpartition(')')[2].split()[0] != 'Z': pass
+    child = libc.fork()
+    if child == 0: libc.execv(sys.executable.encode(), argv)
+    libc.waitpid(child, None, 0)
+    os._exit(3)
+threading.Thread(target=outlive).start()
+libc.syscall(60, 0)
+"""
+
+
+@pytest.mark.parametrize("code", [FROM_A_THREAD, AFTER_THE_FIRST_THREAD], ids=["exec from a thread", "after the first"])
+@pytest.mark.parametrize("process_events", [True, False], ids=["process events", "trace"])
+def test_threads_hide_nothing(
+    code: str, *, process_events: bool, tmp_path: Path, grant_of: MakeGrant, job_of: MakeJob
+) -> None:
+    sandbox = Sandbox(JailSettings(state=tmp_path))
+    sandbox._process_events = process_events
+    outcome = sandbox.run(job_of(code), grant_of())
+    wanted = ('print("from a thread")', 0) if code is FROM_A_THREAD else ("raise SystemExit(7)", 7)
+    [(source, arguments, status)] = told(outcome)
+    assert status == wanted[1], outcome.stderr.content
+    # process events are read a moment later, and that may be too late
+    assert arguments == ("-c", wanted[0]) or (source == "process_connector" and arguments is None)
+
+
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     """Traces whoever runs the tests."""
