@@ -161,6 +161,24 @@ def test_from_a_pin_others_read_what_follows(copied: Long, asked: list[int]) -> 
     assert min(asked) >= SIZE // SECTION
 
 
+def test_entries_that_come_meanwhile_change_nothing(
+    copied: Long, asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others begin to read when there are more entries, tiles and checkpoints than this process sees."""
+    begin, drafts = Readers.begin, Drafts("meanwhile")
+    drafts._count = SIZE
+
+    def append_and_begin(self: Readers, uri: str, others: int) -> None:
+        with Ledger.open(copied.files) as ledger:
+            ledger.append(drafts.several(2 * SECTION, run="meanwhile"))
+        begin(self, uri, others)
+
+    before = verified(copied, 1)
+    monkeypatch.setattr(Readers, "begin", append_and_begin)
+    assert verified(copied, 2) == before
+    assert (before.size, before.consistent, asked != []) == (SIZE, True, True)
+
+
 @pytest.mark.parametrize("questions", [1, 2])
 def test_what_a_process_had_that_dies_is_read_here(
     copied: Long, asked: list[int], monkeypatch: pytest.MonkeyPatch, questions: int
