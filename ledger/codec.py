@@ -154,9 +154,7 @@ def parse_leaf(index: int, leaf: bytes) -> Parsed:
 
 def payload_refs(event: Event) -> Iterator[PayloadRef]:
     """Every reference to a payload that the event carries, in the order of its fields."""
-    kind_of_event: type = type(event)
-    if may_refer(kind_of_event):
-        yield from _refs_in(event)
+    yield from _refs_in(event)
 
 
 FIELDS = ("actor", "body", "id", "kind", "run", "seq", "time", "v")
@@ -301,10 +299,16 @@ def _require_plain(value: object, where: str) -> None:
             pass
 
 
-@cache
 def may_refer(cls: type) -> bool:
     """Whether a field of the kind, or of a record in it, is a payload."""
-    return any(_mentions_payload(hint) for hint in typing.get_type_hints(cls).values())
+    return bool(_payload_fields(cls))
+
+
+@cache
+def _payload_fields(cls: type) -> tuple[str, ...]:
+    """The fields that may hold a reference, themselves or in a record: the only ones that have to be looked into."""
+    hints = typing.get_type_hints(cls)
+    return tuple(field.name for field in dataclasses.fields(cls) if _mentions_payload(hints[field.name]))
 
 
 def _mentions_payload(hint: object) -> bool:
@@ -321,9 +325,10 @@ def _refs_in(value: object) -> Iterator[PayloadRef]:
     elif isinstance(value, tuple):
         for item in value:
             yield from _refs_in(item)
-    elif dataclasses.is_dataclass(value):
-        for field in dataclasses.fields(value):
-            yield from _refs_in(getattr(value, field.name))
+    elif value is not None:
+        kind_of_value: type = type(value)
+        for name in _payload_fields(kind_of_value):
+            yield from _refs_in(getattr(value, name))
 
 
 def _is_short_text(text: object) -> TypeGuard[str]:
