@@ -8,6 +8,7 @@ import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature
@@ -34,6 +35,7 @@ _KEY_ID_BYTES = 4
 _DASH = "\N{EM DASH}"
 _PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _MAX_NOTE = 64 * 1024
 _MAX_SIGNATURES = 16
 _MAX_PATH = 64
@@ -64,7 +66,7 @@ class Verifier:
     @property
     def key_id(self) -> bytes:
         """First four bytes of SHA-256(name, newline, 0x01, public key)."""
-        return sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:_KEY_ID_BYTES]
+        return _key_id(self.name, self.public)
 
     def __str__(self) -> str:
         return f"{self.name}+{self.key_id.hex()}+{_encode(_ED25519 + self.public)}"
@@ -72,10 +74,20 @@ class Verifier:
     def signed(self, text: str, signature: bytes) -> bool:
         """Whether the signature over the text is this key's."""
         try:
-            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, text.encode())
+            _public_key(self.public).verify(signature, text.encode())
         except (InvalidSignature, ValueError):
             return False
         return True
+
+
+@lru_cache(maxsize=16)
+def _public_key(raw: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(raw)
+
+
+@lru_cache(maxsize=16)
+def _key_id(name: str, public: bytes) -> bytes:
+    return sha256(name.encode() + b"\n" + _ED25519 + public).digest()[:_KEY_ID_BYTES]
 
 
 class Signer:
@@ -111,6 +123,7 @@ class Signer:
         return f"{_DASH} {self.verifier.name} {_encode(signature)}\n"
 
 
+@lru_cache(maxsize=256)
 def is_key_name(name: str) -> bool:
     """Whether the name may stand in a note: not empty, printable, no spaces, no plus."""
     return bool(name) and name.isprintable() and not any(c.isspace() or c == "+" for c in name)
@@ -178,7 +191,7 @@ def parse_proof(text: str) -> Proof:
 
 def _split_note(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
     """Text (with its final newline) and signatures as (name, key id, signature)."""
-    if len(note) > _MAX_NOTE or any(c < " " and c != "\n" for c in note):
+    if len(note) > _MAX_NOTE or _CONTROL.search(note):
         raise _unreadable("the note is too long or holds control characters")
     head, separator, tail = note.rpartition("\n\n")
     lines = tail.split("\n")
