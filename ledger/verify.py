@@ -202,7 +202,7 @@ class _Checker:
         check_opening(connection, findings, keys)
         check_runs(connection, findings)
         check_services(connection, findings)
-        self._check_anchors(connection, walk.anchored_to)
+        self._check_anchors(connection)
         if from_pin or findings.problems():
             for message in orphans_of(connection):
                 findings.add("database-damaged", message)
@@ -217,7 +217,7 @@ class _Checker:
         else:
             self._findings.checks.append("everything was read: no outside pin could be begun from")
 
-    def _check_anchors(self, connection: Connection, anchored: int | None) -> None:
+    def _check_anchors(self, connection: Connection) -> None:
         """What was recorded of checkpoints that were kept outside: a reminder of what to ask for, and no pin itself."""
         findings = self._findings
         for size, kind in rows(connection, _UNFIT_ANCHORS):
@@ -232,7 +232,8 @@ class _Checker:
             findings.checks.append(
                 f"{count} anchors: each a stored checkpoint, of which it is recorded that it was kept outside"
             )
-        if isinstance(newest, int) and newest > (anchored or 0):
+        given = max((size for size, marks in self._landmarks.items() if any(m.outside for m in marks)), default=0)
+        if isinstance(newest, int) and newest > given:
             findings.not_checked.append(
                 f"the pin of {newest} entries of which it is recorded that it was kept outside: it was not given"
             )
