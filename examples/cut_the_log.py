@@ -56,6 +56,7 @@ def _cut(database: sqlite3.Connection, last: str, *, thoroughly: bool) -> tuple[
     if thoroughly:
         database.execute("DELETE FROM event_index WHERE idx >= ?", (left,))
         database.execute("DELETE FROM payload WHERE idx >= ?", (left,))
+        database.execute("DELETE FROM anchor WHERE size > ?", (left,))
         database.execute("DELETE FROM checkpoint WHERE size > ?", (left,))
         for level in range(7):
             database.execute(
