@@ -48,6 +48,11 @@ class Started(NamedTuple):
     place: int
     nanoseconds: int
 
+    @property
+    def number(self) -> int:
+        """As whose child others are listed."""
+        return self.place + 1
+
 
 class Starts:
     """Programs that were started, a bounded list of them and their true number."""
@@ -58,12 +63,12 @@ class Starts:
         self.total = 0
         self.lost = False
 
-    def begin(self, process: int, nanoseconds: int) -> Started | None:
-        """Lists what a process has just become; None if the list is full."""
+    def begin(self, process: int, nanoseconds: int, *, parent: int | None) -> Started | None:
+        """Lists what a process has just become, and by whom; None if the list is full."""
         self.total += 1
         if len(self.commands) >= _MOST:
             return None
-        self.commands.append(_look_at(process, self._source))
+        self.commands.append(replace(_look_at(process, self._source), parent=parent))
         return Started(len(self.commands) - 1, nanoseconds)
 
     def end(self, started: Started, status: int, nanoseconds: int) -> None:
@@ -82,6 +87,8 @@ class _Member:
     threads: int = 1
     """Those that are alive: a process whose first thread has ended lives on in the others, and a program can start from any."""
     started: Started | None = None
+    program: int | None = 0
+    """Which of the started programs it is, or is a part of."""
 
 
 class CommandWatch(Starts):
@@ -147,13 +154,14 @@ class CommandWatch(Starts):
         if len(self._members) >= _MOST_PROCESSES:
             self.lost = True
             return
-        self._members[child] = _Member(member.depth + 1)
+        self._members[child] = _Member(member.depth + 1, program=member.program)
 
     def _executed(self, process: int, nanoseconds: int) -> None:
         member = self._members.get(process)
         if member is None or member.depth <= _FIRST_PROCESS:
             return
-        member.started = self.begin(process, nanoseconds)
+        member.started = self.begin(process, nanoseconds, parent=member.program)
+        member.program = member.started.number if member.started is not None else None
 
     def _exited(self, process: int, status: int, nanoseconds: int) -> None:
         member = self._members.get(process)

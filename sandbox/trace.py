@@ -15,6 +15,7 @@ import signal
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 
 from .commands import Started, Starts
 from .kernel import (
@@ -40,13 +41,20 @@ _SEIZE_SECONDS = 10.0
 _END_SECONDS = 5.0
 
 
+@dataclass(slots=True)
+class _Member:
+    program: int | None
+    """Which of the started programs it is, or is a part of."""
+    started: Started | None = None
+
+
 class CommandTrace(Starts):
     """Follows the processes of one jail."""
 
     def __init__(self) -> None:
         super().__init__(SOURCE)
         self._first: int | None = None
-        self._members: dict[int, Started | None] = {}
+        self._members: dict[int, _Member] = {}
         self._seized = threading.Event()
         self._unborn: set[int] = set()
         """Ended before the fork that made them was told of."""
@@ -93,7 +101,7 @@ class CommandTrace(Starts):
 
     def _stopped(self, process: int, number: int, event: int, now: int) -> None:
         if event in _BIRTHS:
-            self._born(ptrace_message(process))
+            self._born(ptrace_message(process), process)
         elif process != self._first:
             self._born(process)
         match event:
@@ -110,22 +118,28 @@ class CommandTrace(Starts):
             case _:
                 ptrace(PTRACE_CONT, process)
 
-    def _born(self, process: int) -> None:
+    def _born(self, process: int, parent: int | None = None) -> None:
+        """Told twice: by its parent, which may be the later of the two, and by itself."""
         if process in self._unborn:
             self._unborn.discard(process)
             return
-        self._members.setdefault(process, None)
+        member = self._members.setdefault(process, _Member(None))
+        if parent is not None and member.started is None:
+            family = self._members.get(parent)
+            member.program = 0 if parent == self._first else family.program if family is not None else None
         self.peak = max(self.peak, len(self._members))
 
     def _executed(self, process: int, now: int) -> None:
         former = ptrace_message(process)
         if former != process:  # another thread than the first one did: it has taken that one's place and number
             self._members.pop(former, None)
-        self._members[process] = self.begin(process, now)
+        member = self._members.setdefault(process, _Member(None))
+        member.started = self.begin(process, now, parent=member.program)
+        member.program = member.started.number if member.started is not None else None
 
     def _gone(self, process: int, status: int, now: int) -> None:
         if process not in self._members and process != self._first:
             self._unborn.add(process)
-        started = self._members.pop(process, None)
-        if started is not None:
-            self.end(started, status, now)
+        member = self._members.pop(process, None)
+        if member is not None and member.started is not None:
+            self.end(member.started, status, now)

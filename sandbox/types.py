@@ -182,6 +182,8 @@ class ObservedCommand:
     """Whether the jailed program could have kept this from us or made it up."""
     exit_status: int | None = None
     wall_ms: int | None = None
+    parent: int | None = None
+    """Which one in the list started it, counted from 1; 0 for the run's own program; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,6 +167,24 @@ def test_an_unprivileged_runner_sees_what_is_started_however_it_is_hidden(
     assert not any(said.startswith("commands are known") for said in plain.unobserved)
 
 
+NESTED = """
+import subprocess, sys
+def python(code): subprocess.run([sys.executable, '-S', '-c', code])
+inner = "import os, sys; os.waitpid(os.posix_spawn(sys.executable, ['x', '-S', '-c', 'pass'], {}), 0)"
+python(inner); python('pass')
+"""
+
+
+@pytest.mark.parametrize("process_events", [True, False], ids=["process events", "trace"])
+def test_each_start_names_who_started_it(
+    *, process_events: bool, tmp_path: Path, grant_of: MakeGrant, job_of: MakeJob
+) -> None:
+    sandbox = Sandbox(JailSettings(state=tmp_path))
+    sandbox._process_events = process_events
+    outcome = sandbox.run(job_of(NESTED), grant_of())
+    assert [command.parent for command in outcome.commands if not command.program_controlled] == [0, 1, 0]
+
+
 def test_many_quick_starts_are_all_counted_and_the_list_is_bounded(
     traced: Sandbox, grant_of: MakeGrant, job_of: MakeJob
 ) -> None:
