@@ -28,7 +28,7 @@ from pathlib import Path
 from custody.policies.types import Grant, Limits
 from custody.sandbox import JailSettings, Job, Sandbox
 sandbox = Sandbox(JailSettings(state=Path(sys.argv[1])))
-code = b"import os, time\\nos.fork(); os.setsid()\\nopen('/work/out/here', 'w').close()\\nprint('up' * 600, flush=True)\\ntime.sleep(300)"
+code = b"import os, time\\nif os.fork() == 0: os.setsid()\\nopen('/work/out/here', 'w').close()\\nprint('up' * 600, flush=True)\\ntime.sleep(300)"
 sandbox.run(Job(run="r", code=code, file_name="p.py"), Grant(decision="d", principal="p", profile="x", limits=Limits(wall_seconds=200)))
 """
 
@@ -40,7 +40,7 @@ def test_a_killed_runner_leaves_nothing_after_a_sweep(tmp_path: Path) -> None:
     try:
         held: dict[str, object] = {}
         for _ in range(3000):
-            assert not _ended(os.pidfd_open(runner.pid), 20), "the runner ended by itself"
+            assert not _ended(os.pidfd_open(runner.pid), 20), f"the runner ended by itself: {runner.wait()}"
             held = _held(tmp_path)
             nsjail = held.get("nsjail")
             family = [nsjail, *_descendants(nsjail)] if isinstance(nsjail, int) else []

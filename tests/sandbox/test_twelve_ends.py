@@ -30,7 +30,7 @@ PROGRAMS = {
 
 def test_they_are_told_apart(tmp_path: Path, grant_of: Callable[..., Grant], job_of: Callable[..., Job]) -> None:
     sandbox = Sandbox(JailSettings(state=tmp_path / "state"))
-    limits = {"cpu": {"cpu_seconds": 1}, "wall": {"wall_seconds": 1}, "memory": {"memory_mib": 64}}
+    limits = {"cpu": {"cpu_seconds": 1, "wall_seconds": 60}, "wall": {"wall_seconds": 1}, "memory": {"memory_mib": 64}}
     now = threading.Event()
     now.set()
     broken = Sandbox(JailSettings(state=tmp_path / "state"))
