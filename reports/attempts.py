@@ -21,7 +21,7 @@ from ..ledger.events import (
 )
 from ..ledger.types import PayloadRef
 from .endings import end_in_words, limits_in_words, severity_of_end
-from .stories import Seen, Story, prying
+from .stories import Seen, Story, prying, stays_inside
 from .types import Attempt, Fate, Severity
 from .words import clip, count_of, duration, joined, number, place, shorten, size_of
 
@@ -32,6 +32,8 @@ ReadPayload = Callable[[PayloadRef], bytes]
 _NAMED = 2
 """As many places are named in a headline; more are counted."""
 _EXCERPT_LINES = 6
+_EXCERPT_WIDTH = 90
+"""With the count of what is left out, a line of the printed page."""
 _EXCERPT_BYTES = 64 * 1024
 """More of a payload is not even decoded."""
 _OWN_REPORT = "its own report"
@@ -99,16 +101,36 @@ def _headline(story: Story) -> str:
     calls = story.all(SyscallDenied)
     files = _distinct(seen.event.path for seen in prying(story))
     if story.executed and (refused or files):
-        hosts = _distinct(place(seen.event.host, seen.event.port) for seen in refused)
-        reached = len(_distinct(s.event.host for s in story.all(EgressAttempted) if s.event.allowed))
-        to_reach = f"reach {_one_or_many(hosts, 'network destination')}; reached {count_of(reached, 'host') if reached else 'none'}"
-        to_open = f"open {_one_or_many(files, 'file of secrets', 'files of secrets')}"
-        return f"Tried to {' and to '.join([to_open] * bool(files) + [to_reach] * bool(hosts))}"
+        to_open = f"to open {_one_or_many(files, 'file of secrets', 'files of secrets')}"
+        return f"Tried {joined([to_open] * bool(files) + _to_reach(refused))}{_reached(story) if refused else ''}"
     if story.executed and calls:
         return f"Tried {joined([clip(name, 40) for name in _distinct(c.event.name for c in calls)[:3]])}; the filter stopped it"
     if story.fate is Fate.NOT_RUN:
         return f"{end_in_words(story)}; it never ran"
     return end_in_words(story)
+
+
+def _to_reach(refused: Sequence[Seen[EgressAttempted]]) -> list[str]:
+    """What is outside the jail, and what only the jail's own loopback would have answered."""
+    outside = _distinct(_place(seen) for seen in refused if not stays_inside(seen.event.host))
+    inside = _distinct(_place(seen) for seen in refused if stays_inside(seen.event.host))
+    return [
+        f"to reach {named}"
+        for names, named in (
+            (outside, _one_or_many(outside, "network destination")),
+            (inside, f"{_one_or_many(inside, 'port')} at its own loopback"),
+        )
+        if names
+    ]
+
+
+def _place(seen: Seen[EgressAttempted]) -> str:
+    return place(seen.event.host, seen.event.port)
+
+
+def _reached(story: Story) -> str:
+    reached = len(_distinct(s.event.host for s in story.all(EgressAttempted) if s.event.allowed))
+    return f"; reached {count_of(reached, 'host') if reached else 'none'}"
 
 
 def _one_or_many(names: Sequence[str], one: str, many: str = "") -> str:
@@ -277,7 +299,7 @@ def _excerpt(end: RunFinished, read_payload: ReadPayload | None) -> str:
         except CustodyError as error:
             return f"(not readable: {error.message})"
         lines = content[-_EXCERPT_BYTES:].decode("utf-8", "replace").replace("\r\n", "\n").splitlines()
-        kept = [clip(line.rstrip(), 200) for line in lines if line.strip()][-_EXCERPT_LINES:]
+        kept = [clip(line.rstrip(), _EXCERPT_WIDTH) for line in lines if line.strip()][-_EXCERPT_LINES:]
         if kept:
             return "\n".join(kept)
     return ""

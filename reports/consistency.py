@@ -8,9 +8,12 @@ from collections.abc import Iterator
 
 from ..errors import CustodyError
 from .evidence import references
-from .types import Fate, Review, Severity
+from .types import Fate, Figure, Review, Severity
+from .verdict import in_parts
 
 __all__ = ["check", "contradictions"]
+
+_TAKEN_APART = frozenset({"Failed or stopped", "Did not run"})
 
 
 def check(review: Review) -> None:
@@ -46,6 +49,18 @@ def _figures(review: Review) -> Iterator[str]:
     for name in sorted(expected.keys() | shown.keys()):
         if expected.get(name) != shown.get(name):
             yield f"`{name}` says {shown.get(name)}, the details hold {expected.get(name)}"
+    for figure in review.figures:
+        yield from _parts(figure)
+
+
+def _parts(figure: Figure) -> Iterator[str]:
+    """What stands under a figure adds up to it, wherever a figure is taken apart."""
+    if figure.name not in _TAKEN_APART and not figure.parts:
+        return
+    if (total := sum(part.count for part in figure.parts)) != figure.value:
+        yield f"`{figure.name}` says {figure.value}, its parts add up to {total}"
+    if in_parts(figure.parts) != figure.note:
+        yield f"`{figure.name}` is noted as `{figure.note}`, its parts are `{in_parts(figure.parts)}`"
 
 
 def _attempts(review: Review) -> Iterator[str]:

@@ -111,7 +111,7 @@ def _anomalies(anomalies: Iterable[Anomaly]) -> Iterator[DecisionNeeded]:
     for anomaly in anomalies:
         yield DecisionNeeded(
             what=f"Find out why: {anomaly.title}",
-            why=opening(anomaly.observed, 180),
+            why=opening(anomaly.observed, 240),
             who=anomaly.owner or anomaly.principal,
             severity=anomaly.severity,
             entries=anomaly.entries[:_MOST_ENTRIES],
@@ -160,11 +160,11 @@ def _packages(packages: Iterable[PackageRow]) -> Iterator[DecisionNeeded]:
         if row.state in {"clean", "waived", "not audited"}:
             continue
         ran = f"{count_of(row.executed, 'run')} executed with it" if row.executed else "no run was executed with it"
-        found = joined(row.advisories) or row.state
+        found = joined(shorten((clip(advisory, 60) for advisory in row.advisories), 4)) or row.state
         yield DecisionNeeded(
             what=_package_question(row),
             why=f"{found}; {count_of(row.runs, 'run')} asked for it, {ran}",
-            who=joined(row.principals),
+            who=joined([clip(principal, 80) for principal in row.principals]),
             severity=row.severity if row.executed else _one_down(row.severity),
             entries=row.entries,
             anchor="packages",
@@ -178,16 +178,13 @@ def _one_down(severity: Severity) -> Severity:
 
 
 def _package_question(row: PackageRow) -> str:
+    pin, fixes = f"{clip(row.name, 60)} {clip(row.version, 40)}", [clip(version, 40) for version in row.fixed_in]
     if row.state != "vulnerable":
-        return f"Find out whether {row.name} {row.version} is safe: the audit could not"
-    if len(row.fixed_in) == 1:
-        return f"Move from {row.name} {row.version} to {row.fixed_in[0]}, or accept the risk in writing"
-    if row.fixed_in:
-        named = ", ".join(row.fixed_in)
-        return (
-            f"Move from {row.name} {row.version} to a fixed version (named are {named}), or accept the risk in writing"
-        )
-    return f"Replace {row.name} {row.version}, or accept the risk in writing: no version with a fix is known"
+        return f"Find out whether {pin} is safe: the audit could not"
+    if not fixes:
+        return f"Replace {pin}, or accept the risk in writing: no version with a fix is known"
+    to = fixes[0] if len(fixes) == 1 else f"a fixed version (named are {', '.join(fixes)})"
+    return f"Move from {pin} to {to}, or accept the risk in writing"
 
 
 def _waiting(stories: Iterable[Story]) -> Iterator[DecisionNeeded]:
@@ -248,6 +245,7 @@ def _unclear_ends(stories: Iterable[Story]) -> Iterator[DecisionNeeded]:
 
 
 def _machine(known: Known) -> Iterator[DecisionNeeded]:
+    rejected: dict[tuple[bool, str], list[Seen[EnvironmentRejected]]] = {}
     for entry in known.inside:
         match entry.event:
             case ReconciliationCompleted(left=left) if left:
@@ -259,13 +257,29 @@ def _machine(known: Known) -> Iterator[DecisionNeeded]:
                     entries=(entry.index,),
                     command="custody doctor",
                 )
-            case EnvironmentRejected(environment=environment, reason=reason):
-                yield DecisionNeeded(
-                    what=f"Find out why environment {clip(environment, 40)} was rejected",
-                    why=clip(reason),
-                    who="whoever administers the machine",
-                    severity=Severity.MEDIUM,
-                    entries=(entry.index,),
-                )
+            case EnvironmentRejected() as event:
+                rejected.setdefault((bool(event.environment), event.reason), []).append(Seen(entry, event))
             case _:
                 pass
+    for same in rejected.values():
+        yield _rejected(same)
+
+
+def _rejected(same: Sequence[Seen[EnvironmentRejected]]) -> DecisionNeeded:
+    """One decision for one cause, however often it struck; what was never built has no name but its lock's."""
+    event, run = same[0].event, same[0].entry.run
+    name = f"environment {clip(event.environment, 40)}" if event.environment else f"lock {event.lock_sha256[:12]}"
+    if event.environment:
+        what = f"{name} was" if len(same) == 1 else f"{count_of(len(same), 'environment')} were"
+        what = f"Find out why {what} rejected"
+    else:
+        what = f"the environment of {name}" if len(same) == 1 else count_of(len(same), "environment")
+        what = f"Find out why {what} could not be built"
+    return DecisionNeeded(
+        what=what,
+        why=clip(event.reason),
+        who="whoever administers the machine",
+        severity=Severity.MEDIUM,
+        entries=tuple(seen.entry.index for seen in same)[:_MOST_ENTRIES],
+        command=f"custody runs show {clip(run, 80)}" if run and len(same) == 1 else "",
+    )

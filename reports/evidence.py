@@ -64,13 +64,13 @@ def _says(event: Event | None) -> str:  # noqa: C901, PLR0911, PLR0912 - because
         case RunSubmitted():
             return f"{event.file_name}, profile {event.profile}, {count_of(event.code_bytes, 'byte')}"
         case PolicyDecided():
-            return f"{event.stage}: {event.result}{_by(event.rules)}"
+            return f"{event.stage}: {event.result.replace('_', ' ')}{_by(event.rules)}"
         case RunHeld():
             return f"waits for {joined(shorten(event.roles, 3))}"
         case RunStarted():
             return f"started with {count_of(len(event.layers), 'layer')} of the jail"
         case RunFinished():
-            return f"{event.end}{f', {event.outcome}' if event.outcome else ''}{_by(event.rules)}"
+            return _end(event)
         case ApprovalGranted() | ApprovalRefused():
             return f"{event.approver} as {event.role}"
         case DependenciesResolved():
@@ -94,5 +94,12 @@ def _says(event: Event | None) -> str:  # noqa: C901, PLR0911, PLR0912 - because
             return ""
 
 
-def _by(rules: tuple[str, ...]) -> str:
-    return f" by {joined(shorten(rules, 3))}" if rules else ""
+def _end(event: RunFinished) -> str:
+    """Rules allowed what was executed, and refused what was not: never does a rule make a program fail."""
+    if not event.outcome:
+        return f"{event.end}{_by(event.rules)}"
+    return f"{event.end}: {event.outcome.replace('_', ' ')}{_by(event.rules, 'allowed by')}"
+
+
+def _by(rules: tuple[str, ...], word: str = "by") -> str:
+    return f" ({word} {joined(shorten(rules, 3))})" if rules else ""

@@ -117,8 +117,14 @@ def in_words(rows: Sequence[ExposureRow]) -> str:
         if found
         else "No program of this window was granted a host, a path of the machine, or a package with findings."
     )
-    verb = "was" if new == 1 else "were"
-    return f"{said} {number(new)} of what is listed {verb} never granted to that principal before." if new else said
+    waiting = sum(row.runs == 0 for row in rows)
+    told = [
+        f"{number(new)} of the {number(len(rows))} below {'was' if new == 1 else 'were'} new to whom it was granted."
+        if new
+        else "",
+        f"{number(waiting)} {'is' if waiting == 1 else 'are'} granted only if people agree." if waiting else "",
+    ]
+    return " ".join([said, *filter(None, told)])
 
 
 def cut_exposures(judged: Iterable[Story]) -> Iterator[int]:

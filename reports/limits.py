@@ -38,6 +38,7 @@ def limits_of(
         *_seal(known, verification),
         *_demo(audits),
         *_unobserved(judged),
+        *_uncounted(judged),
         *_open(judged),
         *_unknown_kinds(known.inside),
         *_late(known.inside),
@@ -73,7 +74,7 @@ def _demo(audits: Sequence[AuditData]) -> Iterator[Limit]:
         entries = sorted(index for audit in demo for index in audit.entries)
         count = sum(audit.audits for audit in demo)
         yield Limit(
-            text=f"Not a real audit: {count_of(count, 'audit')} used demonstration data, which knows a dozen made-up advisories. `clean` means nothing there.",
+            text=f"Not a real audit: {count_of(count, 'audit')} used demonstration data, which knows a dozen made-up advisories: “clean” means nothing there.",
             entries=tuple(entries)[:_MOST_ENTRIES],
         )
 
@@ -90,6 +91,23 @@ def _unobserved(judged: Iterable[Story]) -> Iterator[Limit]:
         yield Limit(
             text=f"{number(len(found) - _MOST_SENTENCES)} more things that could not be observed stand in the entries of the runs."
         )
+
+
+def _uncounted(judged: Iterable[Story]) -> Iterator[Limit]:
+    """Without a control group a refused process leaves no trace but the program's own failure."""
+    ends = [seen for story in judged for seen in story.all(RunFinished) if seen.event.end == "executed"]
+    without = [seen for seen in ends if seen.event.layers and "cgroup_pids" not in seen.event.layers]
+    if without:
+        failed = [seen for seen in without if seen.event.outcome == "failed" and not seen.event.limits_hit]
+        yield Limit(
+            text=f"In {count_of(len(without), 'run')} no control group counted processes and memory: a refused process is not observable "
+            f"there, and a program that met such a limit counts as failed by itself, as {_so_many(len(failed))} of them did.",
+            entries=tuple(seen.entry.index for seen in failed or without)[:_MOST_ENTRIES],
+        )
+
+
+def _so_many(count: int) -> str:
+    return number(count) if count else "none"
 
 
 def _open(judged: Iterable[Story]) -> Iterator[Limit]:

@@ -12,7 +12,7 @@ from importlib.resources import files
 
 from jinja2 import FunctionLoader, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from .consistency import check
 from .plain import Plain, plain
@@ -25,6 +25,11 @@ __all__ = ["FORMAT", "render"]
 FORMAT = "custody-review/1"
 """What the JSON calls itself; fields are only ever added."""
 
+_TO_THE_LEFT = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
+_OTHER_WAY = re.compile(rf"[{_TO_THE_LEFT}](?:[{_TO_THE_LEFT}\s]*[{_TO_THE_LEFT}])?")
+"""Text that is written from right to left; a number beside it would otherwise be drawn on its other side."""
+_QUOTED = re.compile(r"`([^`\n]{1,300})`")
+_SHORT = re.compile(r"[!-~]{1,34}")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -61,7 +66,9 @@ def _environment() -> ImmutableSandboxedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, when=_when, day=_day)
+    environment.filters.update(
+        number=number, when=_when, day=_day, clock=_clock, ticks=_ticks, tight=_tight, bare=_bare, written=_written
+    )
     return environment
 
 
@@ -79,12 +86,28 @@ def _guard(value: object) -> object:
         case Markup():
             return Markup(visible(str(value)))  # noqa: S704 - because it was markup before, and grew no markup
         case str():
-            return visible(value)
+            return _one_line(value)
         case int() | float():
             return value
         case _:
             message = f"a template tried to show a {type(value).__name__}"
             raise TypeError(message)
+
+
+def _one_line(text: str) -> Markup:
+    """Escaped text that neither breaks a line unseen nor moves what stands beside it."""
+    escaped = escape(visible(text).replace("\n", "\u240a").replace("\t", "\u2409"))
+    return Markup(_OTHER_WAY.sub(r"<bdi>\g<0></bdi>", str(escaped)))  # noqa: S704 - because it was escaped the line before
+
+
+def _written(text: str) -> Markup:
+    """What a program wrote, line by line."""
+    return escape(visible(text))
+
+
+def _bare(text: str) -> Markup:
+    """For places that hold no markup, as the page's title."""
+    return escape(visible(text))
 
 
 def _when(time: str) -> str:
@@ -94,4 +117,26 @@ def _when(time: str) -> str:
 
 def _day(time: str) -> str:
     """`2026-11-19 02:14 UTC`, where text in RFC 3339 came from an entry; anything else as it is."""
-    return f"{time[:10]} {time[11:16]} UTC" if re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d", time) else time
+    return f"{time[:10]} {time[11:16]} UTC" if _is_time(time) else time
+
+
+def _clock(time: str) -> tuple[str, str]:
+    """Day and time of day, to stand below each other."""
+    return (time[:10], f"{time[11:16]} UTC") if _is_time(time) else (time, "")
+
+
+def _is_time(text: str) -> bool:
+    return re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d", text) is not None
+
+
+def _ticks(text: str) -> Markup:
+    """What messages quote in backticks is set as code; everything is escaped on the way."""
+    return Markup("").join(
+        Markup("<code>{}</code>").format(_one_line(part)) if i % 2 else _one_line(part)
+        for i, part in enumerate(_QUOTED.split(text))
+    )
+
+
+def _tight(text: str) -> str:
+    """The class of names that are short enough to be kept on one line."""
+    return "nw" if _SHORT.fullmatch(text) else ""

@@ -117,7 +117,7 @@ class Story:
     def program(self) -> str:
         """The name of the program, chosen by whoever sent it."""
         submitted = self.submitted
-        return submitted.file_name if submitted else "(submitted before the entries that were read)"
+        return (submitted.file_name or "(no name)") if submitted else "(submitted before the entries that were read)"
 
     @property
     def time(self) -> datetime:

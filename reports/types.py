@@ -241,6 +241,14 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of a headline figure."""
+
+    count: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """One headline figure."""
 
@@ -249,6 +257,8 @@ class Figure:
     note: str
     anchor: str
     """Where its details are."""
+    parts: tuple[Part, ...] = ()
+    """What the value is made of, and adds up to; empty where it is not taken apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

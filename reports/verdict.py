@@ -7,12 +7,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..ledger.events import SyscallDenied
 from ..ledger.types import Verification
-from .stories import Known, Story
-from .types import Anomaly, AuditData, DecisionNeeded, Fate, Figure, PackageRow, Severity
+from .stories import Known, Story, prying
+from .types import Anomaly, AuditData, DecisionNeeded, Fate, Figure, PackageRow, Part, Severity
 from .words import count_of, joined, number, word_of
 
-__all__ = ["Verdict", "figures_of", "verdict_of", "worst_of"]
+__all__ = ["Verdict", "figures_of", "in_parts", "verdict_of", "worst_of"]
+
+_MOST_PARTS = 4
+"""More parts of a figure than this are added up as `more`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +103,10 @@ def _network(judged: Sequence[Story]) -> list[str]:
     if not refused:
         return []
     attempts = sum(seen.event.count for story in refused for seen in story.refused_outside)
+    inside = sum(seen.event.count for story in judged for seen in story.refused_egress) - attempts
     return [
-        f"{count_of(len(refused), 'program')} tried to reach a network that was not granted: {count_of(attempts, 'attempt')}, all refused."
+        f"{_first(len(refused), 'program')} tried to reach a network that was not granted: {count_of(attempts, 'attempt')}, all refused.",
+        *[f"Not counted: {count_of(inside, 'attempt')} at the jail's own loopback."] * bool(inside),
     ]
 
 
@@ -116,13 +122,18 @@ def _vulnerable(packages: Sequence[PackageRow], *, demo: bool) -> list[str]:
         else "no run was executed with one"
     )
     return [
-        f"{count_of(len(bad), 'vulnerable package version')}{caveat} {'was' if len(bad) == 1 else 'were'} asked for; {reach}."
+        f"{_first(len(bad), 'vulnerable package version')}{caveat} {'was' if len(bad) == 1 else 'were'} asked for; {reach}."
     ]
+
+
+def _first(count: int, one: str) -> str:
+    """A count that begins a sentence: `One program`."""
+    return f"{word_of(count).capitalize()} {one if count == 1 else one + 's'}"
 
 
 def _ledger(verification: Verification) -> str:
     if not verification.consistent:
-        return f"{count_of(len(verification.problems), 'problem')} found in the ledger."
+        return f"{_first(len(verification.problems), 'problem')} found in the ledger."
     entries = count_of(verification.size, "entry", "entries")
     if verification.anchored_to is None:
         return f"The ledger is consistent over {entries}, but was not compared with a pin kept elsewhere."
@@ -141,37 +152,66 @@ def figures_of(
     return (
         Figure(name="Runs", value=len(judged), note=f"by {count_of(principals, 'principal')}", anchor="runs"),
         Figure(name="Succeeded", value=fates[Fate.SUCCEEDED], note=_refused_though(judged), anchor="runs"),
-        Figure(name="Failed or stopped", value=fates[Fate.FAILED], note=_ends(judged, Fate.FAILED), anchor="attempts"),
-        Figure(name="Did not run", value=fates[Fate.NOT_RUN], note=_ends(judged, Fate.NOT_RUN), anchor="attempts"),
+        _taken_apart(judged, Fate.FAILED, "Failed or stopped"),
+        _taken_apart(judged, Fate.NOT_RUN, "Did not run"),
         Figure(name="Still open", value=fates[Fate.OPEN], note=_open(judged), anchor="runs"),
         Figure(
-            name="Vulnerable packages", value=len(vulnerable), note=f"{number(outdated)} outdated", anchor="packages"
+            name="Vulnerable packages",
+            value=len(vulnerable),
+            note=f"of {number(len(packages))}; {number(outdated)} outdated" if packages else "",
+            anchor="packages",
         ),
         Figure(name="Anomalies", value=len(anomalies), note=f"{number(loud)} high or worse", anchor="anomalies"),
     )
 
 
 def _refused_though(judged: Sequence[Story]) -> str:
-    count = sum(story.fate is Fate.SUCCEEDED and bool(story.refused_egress) for story in judged)
-    return f"{number(count)} refused something" if count else ""
+    """What runs that succeeded were refused on the way; each counts once, by the worst of it."""
+    words = Counter(_refused(story) for story in judged if story.fate is Fate.SUCCEEDED)
+    named = ("was refused a system call", "asked for files of secrets", "was refused a connection")
+    return ", ".join(_plural(words[word], word) for word in named if words[word])
 
 
-def _ends(judged: Sequence[Story], fate: Fate) -> str:
-    words = Counter(_word(story) for story in judged if story.fate is fate)
-    return ", ".join(
-        f"{number(count)} {word}" for word, count in sorted(words.items(), key=lambda item: (-item[1], item[0]))[:2]
-    )
+def _refused(story: Story) -> str:
+    if story.first(SyscallDenied) is not None:
+        return "was refused a system call"
+    if prying(story):
+        return "asked for files of secrets"
+    return "was refused a connection" if story.refused_egress else ""
+
+
+def _plural(count: int, words: str) -> str:
+    return f"{number(count)} {words if count == 1 else words.replace('was ', 'were ')}"
+
+
+def _taken_apart(judged: Sequence[Story], fate: Fate, name: str) -> Figure:
+    ended = [story for story in judged if story.fate is fate]
+    words = sorted(Counter(map(_word, ended)).items(), key=lambda item: (-item[1], item[0]))
+    named = words if len(words) <= _MOST_PARTS else words[: _MOST_PARTS - 1]
+    parts = [Part(count=count, words=word if count == 1 else _SEVERAL.get(word, word)) for word, count in named]
+    if rest := sum(count for _, count in words[len(named) :]):
+        parts.append(Part(count=rest, words="more"))
+    return Figure(name=name, value=len(ended), note=in_parts(parts), anchor="attempts", parts=tuple(parts))
+
+
+def in_parts(parts: Iterable[Part]) -> str:
+    """`2 by themselves, 4 at a limit`: all of them, as they stand under a figure."""
+    return ", ".join(f"{number(part.count)} {part.words}" for part in parts)
+
+
+_AT_A_LIMIT = frozenset({"timed_out", "killed_memory", "killed_cpu", "killed_output"})
+_WORDS = {"failed": "by itself", "violated_policy": "by the system-call filter", "infrastructure_error": "by our failure", "stopped": "by order"}  # fmt: skip
+_SEVERAL = {"by itself": "by themselves"}
 
 
 def _word(story: Story) -> str:
     end = story.finished
-    if end and end.event.outcome == "failed" and end.event.limits_hit:
+    if end is None:
+        return "open"
+    word = (end.event.outcome or "unknown") if end.event.end == "executed" else end.event.end
+    if word in _AT_A_LIMIT or (word == "failed" and end.event.limits_hit):
         return "at a limit"
-    word = (end.event.outcome or "unknown") if end and end.event.end == "executed" else end.event.end if end else "open"
-    return {
-        "failed": "by itself", "timed_out": "out of time", "killed_memory": "out of memory", "killed_cpu": "out of processor time",
-        "killed_output": "too much output", "violated_policy": "system call", "infrastructure_error": "our failure",
-    }.get(word, word[:40])  # fmt: skip
+    return _WORDS.get(word, word.replace("_", " ")[:40])
 
 
 def _open(judged: Sequence[Story]) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .exposure import in_words
-from .types import Bar, Chart, DecisionNeeded, GrantedLimit, Review
+from .shown import by_run, shown
+from .types import Bar, Chart, DecisionNeeded, GrantedLimit, Review, RunRow
 from .words import duration, number, stamp
 
 __all__ = ["Caps", "view_of"]
@@ -19,21 +20,24 @@ _FIXED_MM = 130
 """Head, verdict's frame, figures, three headings, seal."""
 _LINE_MM = 3.9
 _BANNER_MM = 15
-_RUN_BAR_MM = 3.3
+_RUN_BAR_MM = 3.6
 _TIME_CHART_MM = 38
 _PROBLEM_MM = 4.2
 _PROBLEMS = 4
 """Problems of the ledger that the seal lists; the rest is counted."""
+_BEHIND = frozenset({"outdated", "unknown"})
 
 
 @dataclass(frozen=True, slots=True)
 class Caps:
     """How much of each kind a page holds; the JSON holds all."""
 
-    cards: int = 500
-    """Full cards of attempts, and of anomalies."""
-    rows: int = 1000
+    cards: int = 100
+    """Full cards of attempts, and of anomalies; further attempts get a row each."""
+    rows: int = 250
     """Rows of each table."""
+    evidence: int = 1000
+    """Rows of evidence."""
 
 
 View = dict[str, object]
@@ -41,9 +45,12 @@ View = dict[str, object]
 
 def view_of(review: Review, caps: Caps) -> View:
     """Presentation only; every fact is in the review."""
-    evidence = review.evidence[: caps.rows]
+    evidence = shown(review, rows=caps.evidence, cards=caps.cards)
     return {
         "linked": {row.index: True for row in evidence},
+        "evidence": by_run(evidence, review),
+        "evidence_rows": len(evidence),
+        "hidden": {anomaly.id: True for anomaly in review.anomalies[caps.cards :]},
         "first_decisions": _that_fit(review),
         "period": f"{stamp(review.window.since)} to {stamp(review.window.until)}",
         "entries": sum(kind.entries for kind in review.kinds),
@@ -51,11 +58,12 @@ def view_of(review: Review, caps: Caps) -> View:
         "cards": caps.cards,
         "rows": caps.rows,
         "with_findings": [i for i, row in enumerate(review.packages) if row.state != "clean"],
-        "behind": [i for i, row in enumerate(review.packages) if row.freshness in {"outdated", "unknown"}],
+        "unprinted": sum(row.state == "clean" and row.freshness not in _BEHIND for row in review.packages),
+        "behind": [i for i, row in enumerate(review.packages) if row.freshness in _BEHIND],
         "package_summary": _summary(review),
         "exposure_summary": in_words(review.exposure),
         "limits_together": _together(review.granted_limits),
-        "chart": _by_run(review.chart) if review.chart.unit == "run" else _by_time(review.chart),
+        "chart": _bars(review) if review.chart.unit == "run" else _by_time(review.chart),
         "badge": _badge(review),
     }
 
@@ -124,30 +132,23 @@ def _listed(counts: Counter[str]) -> str:
     return ", ".join(f"{number(count)} {word}" for word, count in sorted(counts.items()))
 
 
-def _by_run(chart: Chart) -> View:
-    longest = max((bar.wall_ms or 0 for bar in chart.bars), default=0)
-    ticks = _ticks(longest)
-    return {
-        "ticks": [{"value": tick, "label": duration(tick) if tick else "0"} for tick in ticks],
-        "top": ticks[-1],
-        "bars": [_run_bar(bar) for bar in chart.bars],
-    }
+def _bars(review: Review) -> View:
+    """Lengths in thousandths of the longest bar: every bar carries its own number, so that no axis is needed."""
+    runs = {row.run: row for row in review.runs}
+    longest = max((bar.wall_ms or 0 for bar in review.chart.bars), default=0) or 1
+    return {"bars": [_run_bar(bar, runs, longest) for bar in review.chart.bars]}
 
 
-def _run_bar(bar: Bar) -> View:
-    program, _, end = bar.label.rpartition(": ") if bar.label.count(": ") == 1 else bar.label.partition(": ")
+def _run_bar(bar: Bar, runs: dict[str, RunRow], longest: int) -> View:
+    row = runs.get(bar.run)
     fate = "succeeded" if bar.succeeded else "failed" if bar.failed else "not_run"
     return {
-        "program": _cut(program, 26),
-        "end": _cut(end, 46),
+        "program": row.program if row else bar.label,
+        "end": row.end if row else "",
         "fate": fate,
-        "wall_ms": bar.wall_ms,
+        "length": max(5, round(1000 * bar.wall_ms / longest)) if bar.wall_ms is not None else 0,
         "took": duration(bar.wall_ms) if bar.wall_ms is not None else "",
     }
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _by_time(chart: Chart) -> View:
@@ -167,6 +168,7 @@ def _time_bar(chart: Chart, i: int, total: int, *, every: int, peak: int) -> Vie
     outlier = chart.usual is not None and bar.failed + bar.not_run > chart.usual
     return {
         "label": bar.label if i % every == 0 else "",
+        "narrow_label": bar.label if i % (3 * every) == 0 else "",
         "title": f"{bar.label}: {bar.succeeded} succeeded, {bar.failed} failed or stopped, {bar.not_run} did not run",
         "succeeded": bar.succeeded,
         "failed": bar.failed,

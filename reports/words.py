@@ -34,12 +34,20 @@ _INVISIBLE = re.compile(
 )
 """Control, format, direction, filler, private and lone surrogate characters; newline and tab stay."""
 
+_MARKS = "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20f0\ufe20-\ufe2f"
+_STACK = re.compile(f"([{_MARKS}]{{3}})([{_MARKS}]+)")
+"""More marks on one letter than any language writes: they would be drawn over the lines above and below."""
+
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 def visible(text: str) -> str:
-    """The text with every character that a reader could not see, or that could move others, written out."""
-    return _INVISIBLE.sub(_written_out, text)
+    """The text with every character that a reader could not see, or that could move or cover others, written out."""
+    return _STACK.sub(_counted, _INVISIBLE.sub(_written_out, text))
+
+
+def _counted(match: re.Match[str]) -> str:
+    return f"{match.group(1)}[{number(len(match.group(2)))} more marks]"
 
 
 def _written_out(match: re.Match[str]) -> str:
@@ -50,7 +58,9 @@ def _written_out(match: re.Match[str]) -> str:
 
 
 def clip(text: str, longest: int = _LONGEST) -> str:
-    """At most so many characters, and how many were left out."""
+    """At most so many characters, and how many were left out; what holds nothing but blanks says so."""
+    if text.isspace():
+        return "(blank)"
     if len(text) <= longest:
         return text
     return f"{text[:longest]}… ({number(len(text) - longest)} characters left out)"

@@ -12,6 +12,9 @@ from .records import Detector, Pry, Reach, RunRecord, anomaly_id, capped
 
 __all__ = ["DETECTOR"]
 
+_NAMED = 2
+"""As many names fit into a title."""
+
 
 def _find(records: Sequence[RunRecord]) -> Iterator[Anomaly]:
     by_principal: dict[str, list[RunRecord]] = {}
@@ -42,7 +45,7 @@ def _explain(guilty: Sequence[RunRecord], earlier: Sequence[RunRecord]) -> Anoma
         id=anomaly_id(DETECTOR.id, first.principal, first),
         detector=DETECTOR.id,
         severity=_severity(found, hidden=hidden),
-        title=f"{_programs(guilty)} reached for {_places(found)} unasked",
+        title=f"{_programs(guilty)} reached unasked for {_places(found)}",
         principal=clip(first.principal, 120),
         owner=clip(first.owner, 120),
         observed=_observed(guilty, found),
@@ -75,8 +78,16 @@ def _programs(guilty: Sequence[RunRecord]) -> str:
 
 
 def _places(found: Sequence[Reach | Pry]) -> str:
-    names = list(dict.fromkeys(map(_name, found)))
-    return joined(names) if len(names) < 3 else f"{names[0]} and {count_of(len(names) - 1, 'more place')}"  # noqa: PLR2004 - because two names still fit into a title
+    """Two names, or how many of which kind; the jail's own loopback is no place that anybody was kept out of."""
+    outside = list(dict.fromkeys(map(_name, (one for one in found if isinstance(one, Reach) and not one.local))))
+    secrets = list(dict.fromkeys(_name(one) for one in found if isinstance(one, Pry)))
+    if len(outside) + len(secrets) <= _NAMED:
+        return joined([*outside, *secrets])
+    counted = (
+        (len(outside), "place outside the jail", "places outside the jail"),
+        (len(secrets), "file of secrets", "files of secrets"),
+    )
+    return joined([count_of(count, one, many) for count, one, many in counted if count])
 
 
 def _name(one: Reach | Pry) -> str:
@@ -91,17 +102,21 @@ def _observed(guilty: Sequence[RunRecord], found: Sequence[Reach | Pry]) -> str:
     if pried:
         parts.append(f"Opened or tried to open {joined(shorten(pried, 4))}; whether it succeeded was not observed.")
     if reaches:
-        parts.append(_attempts(reaches))
+        parts += _attempts(reaches)
     if unannounced:
         parts.append(f"Seen by the jail and announced by nothing in the code: {joined(shorten(unannounced, 4))}.")
     return " ".join(parts)
 
 
-def _attempts(reaches: Sequence[Reach]) -> str:
-    named = joined(shorten(dict.fromkeys(map(_name, reaches)), 4))
-    answered = sum(reach.allowed for reach in reaches)
-    result = f"{count_of(answered, 'place')} answered" if answered else "all refused"
-    return f"{count_of(sum(reach.count for reach in reaches), 'attempt')} to reach {named}: {result}."
+def _attempts(reaches: Sequence[Reach]) -> Iterator[str]:
+    outside = [reach for reach in reaches if not reach.local]
+    if outside:
+        named = joined(shorten(dict.fromkeys(map(_name, outside)), 4))
+        answered = sum(reach.allowed for reach in outside)
+        result = f"{count_of(answered, 'place')} answered" if answered else "all refused"
+        yield f"{count_of(sum(reach.count for reach in outside), 'attempt')} to reach {named}: {result}."
+    if inside := sum(reach.count for reach in reaches if reach.local):
+        yield f"Not counted: {count_of(inside, 'attempt')} at the jail's own loopback."
 
 
 def _baseline(earlier: Sequence[RunRecord]) -> str:

@@ -16,9 +16,23 @@ FLAGS = (
 PROBE = """
 const doc = document.getElementById('page').contentDocument, root = doc.documentElement;
 const shown = (selector, name) => getComputedStyle(doc.querySelector(selector))[name];
+const parts = colour => colour.match(/[\\d.]+/g).map(Number);
+const light = colour => parts(colour).slice(0, 3).map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+const style = e => doc.defaultView.getComputedStyle(e);
+const ground = e => !e || (parts(style(e).backgroundColor)[3] ?? 1) ? e : ground(e.parentElement);
+const contrast = e => {
+  const ink = light(e.namespaceURI.endsWith('svg') ? style(e).fill : style(e).color);
+  const behind = ground(e) ? light(style(ground(e)).backgroundColor) : 1;
+  return (Math.max(ink, behind) + 0.05) / (Math.min(ink, behind) + 0.05);
+};
+const texts = [...doc.querySelectorAll('body *')].filter(e =>
+  [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) && !['title', 'desc'].includes(e.localName) && !e.closest('.unseen'));
 document.body.dataset.found = JSON.stringify({
   scroll: root.scrollWidth, client: root.clientWidth, ground: shown('body', 'backgroundColor'),
   ink: shown('body', 'color'), columns: shown('.figures', 'display'), sheets: doc.styleSheets.length,
+  texts: texts.length,
+  faint: texts.filter(e => contrast(e) < 4.5).map(e => e.localName + '.' + (e.getAttribute('class') ?? '') + ' ' + contrast(e).toFixed(2)).slice(0, 5),
   wide: [...doc.querySelectorAll('body *')].filter(e => {
     const box = e.getBoundingClientRect();
     return box.right > root.clientWidth + 1 && !e.closest('.wrap, .scroll, .unseen, .skip') && box.width > 0;
@@ -38,6 +52,9 @@ class Seen:
     ink: str
     columns: str
     sheets: int
+    texts: int
+    faint: list[str]
+    """Texts with less contrast to what is painted behind them than 4.5."""
     wide: list[str]
     console: list[str]
 

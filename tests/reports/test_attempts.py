@@ -49,7 +49,7 @@ def test_limits_are_told_in_words(review: Review) -> None:
 def test_a_run_that_succeeded_but_pried_is_told(review: Review) -> None:
     snooper = told(review, "look_around.py")
     assert snooper.fate is Fate.SUCCEEDED
-    assert snooper.headline == "Tried to open /etc/shadow and to reach 127.0.0.1:22; reached none"
+    assert snooper.headline == "Tried to open /etc/shadow and to reach 127.0.0.1:22 at its own loopback; reached none"
     assert "whether opening those files succeeded was not observed" in snooper.got
 
 

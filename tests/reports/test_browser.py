@@ -30,6 +30,20 @@ def page(review: Review) -> bytes:
     return render(review).html
 
 
+def quiet() -> World:
+    world = World()
+    world.succeeded("run-1", "agent-analyst", "a.py")
+    return world
+
+
+def weeks() -> World:
+    world = World()
+    for number in range(80):
+        world.denied(f"run-{number}", "agent-analyst", "a.py")
+        world.now += timedelta(hours=7)
+    return world
+
+
 @pytest.mark.parametrize(
     ("dark", "ground", "ink"),
     [(False, "rgb(245, 246, 248)", "rgb(22, 32, 46)"), (True, "rgb(14, 20, 27)", "rgb(232, 237, 243)")],
@@ -38,6 +52,16 @@ def test_the_style_applies_in_light_and_dark(browser: Browser, page: bytes, dark
     seen = browser.look(page, width=1120, dark=dark)
     assert (seen.ground, seen.ink, seen.columns, seen.sheets) == (ground, ink, "grid", 1)
     assert seen.console == []
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("made", [demo, weeks])
+def test_every_text_stands_out_from_what_is_painted_behind_it(browser: Browser, made: object, dark: bool) -> None:  # noqa: FBT001 - because a parameter of a test
+    assert callable(made)
+    problem = Problem("leaf-changed", "entry 7 is not what was signed", 7)
+    seen = browser.look(render(reviewed(made(), problem, hours=24 * 30)).html, width=1120, dark=dark)
+    assert seen.texts > 300
+    assert seen.faint == []
 
 
 def test_a_style_that_was_tampered_with_is_refused_and_seen_to_be(browser: Browser, page: bytes) -> None:
@@ -53,8 +77,10 @@ def test_a_script_that_got_in_would_not_run(browser: Browser, page: bytes) -> No
 
 
 @pytest.mark.parametrize("width", [320, 390, 700, 1120])
-def test_nothing_is_wider_than_the_screen(browser: Browser, page: bytes, width: int) -> None:
-    seen = browser.look(page, width=width)
+@pytest.mark.parametrize("made", [demo, weeks])
+def test_nothing_is_wider_than_the_screen(browser: Browser, made: object, width: int) -> None:
+    assert callable(made)
+    seen = browser.look(render(reviewed(made(), hours=24 * 30)).html, width=width)
     assert (seen.scroll, seen.wide) == (seen.client, [])
 
 
@@ -100,20 +126,6 @@ def crowded() -> World:
         world.start(run)
         world.egress(run, f"host-{number}.example.net", 443)
         world.finish(run, "failed", exit_code=1)
-    return world
-
-
-def quiet() -> World:
-    world = World()
-    world.succeeded("run-1", "agent-analyst", "a.py")
-    return world
-
-
-def weeks() -> World:
-    world = World()
-    for number in range(80):
-        world.denied(f"run-{number}", "agent-analyst", "a.py")
-        world.now += timedelta(hours=7)
     return world
 
 

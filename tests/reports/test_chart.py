@@ -67,8 +67,37 @@ def test_an_empty_chart_says_so() -> None:
     assert (chart.bars, chart.note) == ((), "No run ended in this window.")
 
 
-def test_axes_reach_beyond_the_highest_bar_in_round_steps(review: Review) -> None:
+def bars(review: Review) -> list[dict[str, object]]:
     view = view_of(review, Caps())["chart"]
     assert isinstance(view, dict)
-    assert view["top"] == 2500
-    assert [tick["label"] for tick in view["ticks"]] == ["0", "500 ms", "1.0 s", "1.5 s", "2.0 s", "2.5 s"]
+    return list(view["bars"])
+
+
+def test_every_bar_carries_its_own_number_and_the_longest_is_whole(review: Review) -> None:
+    by_program = {bar["program"]: bar for bar in bars(review)}
+    assert by_program["sleeper.py"]["length"] == 1000
+    assert (by_program["memory_bomb.py"]["length"], by_program["memory_bomb.py"]["took"]) == (343, "700 ms")
+    assert (by_program["fetch_rates.py"]["length"], by_program["fetch_rates.py"]["took"]) == (0, "")
+
+
+def test_a_program_with_colons_in_its_name_keeps_its_name_and_its_end() -> None:
+    world = World()
+    world.succeeded("run-1", "agent-analyst", "a: b: c.py")
+    (bar,) = bars(reviewed(world))
+    assert (bar["program"], bar["end"]) == ("a: b: c.py", "Succeeded")
+
+
+def test_the_axis_of_counts_reaches_the_highest_bar_in_round_steps() -> None:
+    view = view_of(reviewed(many(20, timedelta(0))), Caps())["chart"]
+    assert isinstance(view, dict)
+    highest = max(bar["total"] for bar in view["bars"])
+    assert highest <= view["top"] < 2 * highest
+
+
+def test_a_chart_by_time_has_a_form_for_narrow_screens_with_fewer_labels() -> None:
+    html = render(reviewed(many(40, timedelta(minutes=30)))).html.decode()
+    broad, narrow = (
+        html.split(f'<svg class="chart {form}"', 1)[1].split("</svg>", 1)[0] for form in ("broad", "narrow")
+    )
+    assert broad.count("<rect") == narrow.count("<rect")
+    assert 0 < narrow.count("<text") < broad.count("<text")

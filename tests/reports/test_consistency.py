@@ -43,5 +43,20 @@ def test_a_review_that_contradicts_itself_is_never_written(review: Review, chang
         render(change(review))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda figure: replace(figure, parts=figure.parts[1:]),
+        lambda figure: replace(figure, parts=()),
+        lambda figure: replace(figure, note="2 by itself, 1 at a limit"),
+    ],
+)
+def test_a_figure_that_is_not_the_sum_of_its_parts_is_never_written(review: Review, change: object) -> None:
+    assert callable(change)
+    figures = tuple(change(f) if f.name == "Failed or stopped" else f for f in review.figures)
+    with pytest.raises(CustodyError, match="the review contradicts itself: `Failed or stopped`"):
+        render(replace(review, figures=figures))
+
+
 def test_a_window_of_an_hour_agrees_as_well() -> None:
     assert list(contradictions(reviewed(demo(), hours=1))) == []

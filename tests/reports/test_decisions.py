@@ -1,4 +1,4 @@
-from custody.ledger.events import ApprovalGranted, ReconciliationCompleted, RunHeld
+from custody.ledger.events import ApprovalGranted, EnvironmentRejected, ReconciliationCompleted, RunHeld
 from custody.reports import Review, Severity
 from custody.reports.types import DecisionNeeded
 
@@ -99,6 +99,23 @@ def test_what_a_crash_left_on_the_machine_is_somebodys_work() -> None:
     world = World()
     world.put(ReconciliationCompleted(closed=(), swept=(), left=("mount /x: busy",)))
     assert about(reviewed(world), "crash left behind").why == "mount /x: busy"
+
+
+def test_builds_that_failed_for_one_cause_are_one_decision() -> None:
+    world = World()
+    for number in range(3):
+        world.put(
+            EnvironmentRejected(environment="", lock_sha256="ab" * 32, reason="no space left"), run=f"run-{number}"
+        )
+    world.put(EnvironmentRejected(environment="", lock_sha256="cd" * 32, reason="no wheel"), run="run-3")
+    world.put(EnvironmentRejected(environment="env-7", lock_sha256="ef" * 32, reason="no wheel"))
+    found = [d for d in reviewed(world).decisions if d.what.startswith("Find out why")]
+    assert [(d.what, d.why, len(d.entries)) for d in found] == [
+        ("Find out why 3 environments could not be built", "no space left", 3),
+        ("Find out why the environment of lock cdcdcdcdcdcd could not be built", "no wheel", 1),
+        ("Find out why environment env-7 was rejected", "no wheel", 1),
+    ]
+    assert [d.command for d in found] == ["", "custody runs show run-3", ""]
 
 
 def test_decisions_are_sorted_worst_first(review: Review) -> None:

@@ -164,4 +164,4 @@ def test_a_window_of_many_openings_says_how_many_are_not_shown() -> None:
     granted(world, "run-1", "ana", replace(NOTHING, hosts=hosts))
     review = reviewed(world)
     assert len(review.exposure) == 1200
-    assert "1,000 of 1,200 things are shown" in text_of(render(review).html)
+    assert "250 of 1,200 things are shown" in text_of(render(review).html)

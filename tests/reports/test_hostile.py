@@ -1,6 +1,7 @@
 """Every text that a program or a person can choose, filled with what hurts terminals, browsers and readers."""
 
 import json
+import re
 import unicodedata
 from dataclasses import fields, is_dataclass, replace
 
@@ -12,7 +13,7 @@ from custody.reports import Review, judge, render
 from custody.reports.words import visible
 
 from .page import parsed
-from .world import demo
+from .world import World, demo, reviewed
 
 POISON = "\x1b[2J</style><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u202egpj\u202c{{ 7*7 }}{% raw %}\x00\r\ud800&lt;"
 
@@ -106,3 +107,24 @@ def test_very_long_texts_are_cut_with_their_length_said() -> None:
 
 def test_written_out_text_means_nothing_to_html() -> None:
     assert not set("<>&\"'") & set(visible("".join(map(chr, range(0x20))) + "\x7f\u202e\ud800"))
+
+
+def page_of(program: str) -> str:
+    world = World()
+    world.denied("run-1", "agent-analyst", program)
+    return render(reviewed(world)).html.decode()
+
+
+def test_text_from_right_to_left_moves_nothing_beside_it() -> None:
+    html = page_of("\u05e7\u05d1 \u05d6\u05d3\u05e0\u0627 25.py")
+    assert "<bdi>\u05e7\u05d1 \u05d6\u05d3\u05e0\u0627</bdi> 25.py" in html
+    assert not re.search(r"[\u0590-\u08ff]", re.sub(r"<bdi>[^<]*</bdi>", "", html))
+
+
+def test_a_line_break_in_a_name_is_seen() -> None:
+    assert "a\u240a\u2409b.py" in page_of("a\n\tb.py")
+
+
+@pytest.mark.parametrize(("name", "seen"), [("", "(no name)"), (" \u00a0 ", "(blank)")])
+def test_a_name_that_nobody_sees_is_named(name: str, seen: str) -> None:
+    assert f"<h3>{seen}</h3>" in page_of(name)

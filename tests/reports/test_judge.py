@@ -31,6 +31,40 @@ def test_headline_figures_of_the_demonstration(review: Review) -> None:
     }
 
 
+def test_every_end_stands_under_its_figure(review: Review) -> None:
+    notes = {figure.name: figure.note for figure in review.figures}
+    assert notes["Failed or stopped"] == "4 at a limit, 2 by themselves"
+    assert notes["Did not run"] == "1 blocked, 1 denied"
+    assert notes["Succeeded"] == "1 asked for files of secrets"
+
+
+def test_more_kinds_of_ends_than_fit_are_added_up() -> None:
+    world = World()
+    for number, end in enumerate(("denied", "denied", "blocked", "expired", "refused", "withdrawn", "cancelled")):
+        world.submit(f"run-{number}", "agent-analyst", "a.py")
+        world.end(f"run-{number}", end)
+    (figure,) = [figure for figure in reviewed(world).figures if figure.name == "Did not run"]
+    assert figure.note == "2 denied, 1 blocked, 1 cancelled, 3 more"
+    assert sum(part.count for part in figure.parts) == figure.value == 7
+
+
+def test_verdict_and_anomaly_count_the_same_attempts_and_name_what_they_leave_out(world: World) -> None:
+    world.submit("run-40", "agent-mailer", "again.py")
+    world.decide("run-40", "allowed")
+    world.start("run-40")
+    world.egress("run-40", "127.0.0.1", 22, count=3)
+    world.egress("run-40", "mail.example.net", 443, count=5)
+    world.finish("run-40", "failed", exit_code=1)
+    review = reviewed(world)
+    mailer = next(anomaly for anomaly in review.anomalies if anomaly.principal == "agent-mailer")
+    assert "2 programs" not in review.verdict
+    assert "Two programs tried to reach a network that was not granted: 85 attempts, all refused." in review.verdict
+    assert "Not counted: 4 attempts at the jail's own loopback." in review.verdict
+    assert mailer.observed.startswith("85 attempts to reach smtp.example.net:25 and mail.example.net:443: all refused.")
+    assert "Not counted: 3 attempts at the jail's own loopback." in mailer.observed
+    assert mailer.title == "2 runs of agent-mailer reached unasked for smtp.example.net:25 and mail.example.net:443"
+
+
 def test_the_title_says_how_many_decisions_wait_and_how_bad_they_are(review: Review) -> None:
     assert review.title == "Five decisions are waiting, three of them high"
     assert review.severity.rank == Severity.HIGH.rank

@@ -70,3 +70,19 @@ def test_what_was_not_checked_in_the_ledger_is_repeated(review: Review) -> None:
 
 def test_unknown_freshness_is_said(review: Review) -> None:
     assert "Whether 1 package version is outdated is unknown" in texts(review)
+
+
+def test_without_control_groups_nobody_saw_a_refused_process_and_that_is_said() -> None:
+    world = World()
+    for run, outcome in (("run-1", "failed"), ("run-2", "succeeded")):
+        world.submit(run, "agent-analyst", "fork_bomb.py")
+        world.decide(run, "allowed")
+        world.start(run)
+        world.finish(run, outcome, exit_code=1, layers=("rlimits", "seccomp"))
+    said = texts(reviewed(world))
+    assert "In 2 runs no control group counted processes and memory: a refused process is not observable there" in said
+    assert "counts as failed by itself, as 1 of them did." in said
+
+
+def test_with_control_groups_nothing_is_said_of_them(review: Review) -> None:
+    assert "control group" not in texts(review)

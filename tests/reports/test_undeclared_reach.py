@@ -88,7 +88,7 @@ def test_many_runs_of_one_principal_are_one_anomaly() -> None:
         world.egress(run, f"host-{number}.example", 443, count=2)
         world.finish(run, "failed", exit_code=1)
     (anomaly,) = reviewed(world).anomalies
-    assert anomaly.title == "5 runs of agent-analyst reached for host-0.example:443 and 4 more places unasked"
+    assert anomaly.title == "5 runs of agent-analyst reached unasked for 5 places outside the jail"
     assert anomaly.observed.startswith("10 attempts to reach")
     assert anomaly.entries_total == 20
 

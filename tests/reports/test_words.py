@@ -36,6 +36,16 @@ def test_how_they_are_written_out(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
+def test_marks_that_would_be_drawn_over_other_lines_are_counted() -> None:
+    stacked = "a" + "\u0301\u0302\u0303" * 4
+    assert visible(stacked) == "a\u0301\u0302\u0303[9 more marks]"
+    assert visible("ก็้ न्नि a\u0301\u0302\u0303") == "ก็้ न्नि a\u0301\u0302\u0303"
+
+
+def test_a_text_of_blanks_alone_says_so() -> None:
+    assert [clip(" \u00a0\n"), clip(""), clip(" a ")] == ["(blank)", "", " a "]
+
+
 def test_what_is_left_out_is_counted() -> None:
     assert clip("x" * 305) == "x" * 300 + "… (5 characters left out)"
     assert shorten(str(n) for n in range(11)) == ("0", "1", "2", "3", "4", "5", "6", "7", "3 more")

@@ -270,6 +270,8 @@ class World:
         artefacts: int = 0,
         undeclared: tuple[str, ...] = (),
         truncated: bool = False,
+        layers: tuple[str, ...] = ("user_namespace", "seccomp", "cgroup_memory", "cgroup_pids"),
+        rules: tuple[str, ...] = (),
         unobserved: tuple[str, ...] = ("files that the program opened inside its own workspace are not recorded",),
     ) -> None:
         self.put(
@@ -278,7 +280,7 @@ class World:
                 started=True,
                 outcome=outcome,
                 explanation=explanation or f"the program ended and was classed as {outcome}",
-                rules=(),
+                rules=rules,
                 exit_code=exit_code,
                 signal=signal,
                 limits_hit=limits_hit,
@@ -287,7 +289,7 @@ class World:
                 stderr=self.output(stderr),
                 artefacts=artefacts,
                 unobserved=unobserved,
-                layers=("user_namespace", "seccomp"),
+                layers=layers,
                 undeclared=undeclared,
             ),
             run=run,
