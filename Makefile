@@ -22,7 +22,7 @@ setup:
 	@tools/bootstrap.sh
 
 demo: setup
-	@.venv/bin/custody demo --into custody-demo
+	@env -u SUDO_UID .venv/bin/custody demo --into custody-demo
 
 test: setup
 	@$(PYTHON) -m pytest $(PYTEST) --cov --cov-report=

@@ -5,17 +5,21 @@ docs/settings.md lists every setting, and a test compares it with this file.
 """
 
 import configparser
+import difflib
 import os
 import re
 import tomllib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from .caller_files import CallerFiles
 from .errors import ConfigurationError
 
-__all__ = ["Settings", "load_settings"]
+__all__ = ["Settings", "debugging", "load_settings", "plain_terminal"]
 
 _NETWORK_VARIABLES = (
     "SSL_CERT_FILE",
@@ -30,6 +34,9 @@ _NETWORK_VARIABLES = (
     "no_proxy",
 )
 _PREFECT_VARIABLES = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
+_UID_DIGITS = 10
+_OF_TESTS = "CUSTODY_TEST_"
+"""Variables of this project's own tests, which custody does not read."""
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|AUTH", re.IGNORECASE)
 
 
@@ -159,7 +166,22 @@ class Settings(BaseSettings):
     def sudo_uid(self) -> int | None:
         """The user who called sudo, as sudo says; believed only where we are root."""
         value = os.environ.get("SUDO_UID", "")
-        return int(value) if value.isdecimal() else None
+        return int(value) if value.isascii() and value.isdecimal() and len(value) <= _UID_DIGITS else None
+
+    @property
+    def caller_files(self) -> CallerFiles:
+        """Files that the caller names, with the rights of the caller."""
+        return CallerFiles(self.home, self.sudo_uid)
+
+
+def debugging() -> bool:
+    """Whether an internal error shows where it happened."""
+    return bool(os.environ.get("CUSTODY_DEBUG"))
+
+
+def plain_terminal() -> bool:
+    """Whether a terminal gets no colours (no-color.org: the variable set and not empty)."""
+    return bool(os.environ.get("NO_COLOR"))
 
 
 def load_settings(home: Path | None = None) -> Settings:
@@ -171,6 +193,7 @@ def load_settings(home: Path | None = None) -> Settings:
     Raises:
         ConfigurationError: custody.toml or a variable cannot be understood.
     """
+    _require_known(os.environ)
     home = (home or Path(os.environ.get("CUSTODY_HOME") or Path.home() / ".custody")).absolute()
     try:
         return Settings(home=home)
@@ -189,6 +212,32 @@ def load_settings(home: Path | None = None) -> Settings:
         raise ConfigurationError(
             f"`{home / 'custody.toml'}` cannot be read: {error.strerror}", hint="check its owner and mode"
         ) from error
+
+
+def _require_known(names: Iterable[str]) -> None:
+    """Refuse a variable that looks like a setting and is none: a misspelt one must not silently be the default."""
+    known = {"CUSTODY_DEBUG", *_variables("CUSTODY_", Settings)}
+    for name in names:
+        upper = name.upper()
+        if not upper.startswith("CUSTODY_") or upper.startswith(_OF_TESTS) or upper in known:
+            continue
+        if any(upper.startswith(name) for name in known if name.endswith("__")):
+            continue
+        near = difflib.get_close_matches(upper, sorted(known), n=1, cutoff=0)[0].removesuffix("__")
+        raise ConfigurationError(
+            f"there is no setting for the variable `{name}`; the nearest is `{near}`",
+            hint="correct or unset it; docs/settings.md lists every setting with its variable",
+        )
+
+
+def _variables(prefix: str, section: type[BaseModel]) -> Iterator[str]:
+    """The variable of every setting, and of every section as a whole; one that ends in `__` stands for all that begin so."""
+    for name, field in section.model_fields.items():
+        yield f"{prefix}{name.upper()}"
+        if get_origin(field.annotation) is dict:
+            yield f"{prefix}{name.upper()}__"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, _Section):
+            yield from _variables(f"{prefix}{name.upper()}__", field.annotation)
 
 
 def _pip_index() -> str | None:

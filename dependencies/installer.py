@@ -91,7 +91,7 @@ class Installer:
         if finished.exit_code is None:
             raise DependencyError("uv did not finish in time", hint="look at the connection to the package index")
         if finished.exit_code != 0:
-            reason = Redactor().redact_text(last_lines(finished.stderr, count=4))
+            reason = Redactor().redact_text(last_lines(finished.stderr, count=6))
             raise DependencyError(
                 f"the packages of the lock could not be installed: {shown(reason, longest=600)}",
                 hint="make the lock anew from the same index; only wheels are taken, and every hash has to fit",

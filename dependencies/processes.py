@@ -65,6 +65,6 @@ def _read(file: IO[bytes]) -> bytes:
 
 
 def last_lines(text: bytes, *, count: int = 3) -> str:
-    """The last few lines of a tool's complaint, on one line."""
+    """The last few lines of a tool's complaint, on one line; what a line announces with a colon follows it directly."""
     lines = [line.strip() for line in text[-8192:].decode("utf-8", "replace").splitlines() if line.strip()]
-    return "; ".join(lines[-count:])
+    return "; ".join(lines[-count:]).replace(":; ", ": ")

@@ -11,8 +11,8 @@ import shutil
 import sqlite3
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,6 +28,8 @@ from .quoting import shown
 from .sources import MOST_SOURCE_BYTES, Unreadable, pack_folder, read_records
 from .types import AdvisoryData, DataClass
 
+Reading = Callable[[], AbstractContextManager[None]]
+"""Gives this process the rights of whoever named a file, for as long as it is opened."""
 _KEPT = 3
 _CANARIES = 5
 _SHRINKAGE = 0.02
@@ -66,8 +68,10 @@ class AdvisoryStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def import_file(self, path: Path, *, data_class: DataClass, now: datetime) -> AdvisoryData:
-        """Makes the OSV records of a file, or of a folder of files, the data in use.
+    def import_file(
+        self, path: Path, *, data_class: DataClass, now: datetime, reading: Reading = nullcontext
+    ) -> AdvisoryData:
+        """Makes the OSV records of a file, or of a folder of files, the data in use; it is opened inside `reading`.
 
         Raises:
             UsageError: no such file, a damaged or hostile one, or none that holds a usable PyPI record. Nothing changes.
@@ -75,23 +79,26 @@ class AdvisoryStore:
         """
         if data_class is DataClass.LIVE:
             raise UsageError("data from a file is never of class `live`", hint="import it as `imported`")
-        with _failing_as_ours(), self._gathered(path) as staging, (staging / "source").open("rb") as source:
+        with _failing_as_ours(), self._gathered(path, reading) as staging, (staging / "source").open("rb") as source:
             sha256 = hashlib.file_digest(source, "sha256").hexdigest()
             source.seek(0)
-            name = path.resolve().name
-            records = _records(source, name, kind=f"{name}.zip" if path.is_dir() else name)
+            with reading():
+                name, packed = Path(os.path.realpath(path)).name, _is_folder(path)
+            records = _records(source, name, kind=f"{name}.zip" if packed else name)
             return self._install(records, staging, name, sha256, data_class, now)
 
     @contextmanager
-    def _gathered(self, path: Path) -> Iterator[Path]:
+    def _gathered(self, path: Path, reading: Reading) -> Iterator[Path]:
         """A staging directory with our own copy in `source`: the bytes that are named are the bytes that are imported."""
-        if path.is_dir():
+        with reading():
+            given = None if _is_folder(path) else _opened(path)
+        if given is None:
             with self._locked(), self._staging() as staging:
-                with (staging / "source").open("wb") as target:
+                with (staging / "source").open("wb") as target, reading():
                     pack_folder(path, target)
                 yield staging
         else:
-            with _opened(path) as given, self._locked(), self._staging() as staging:
+            with given, self._locked(), self._staging() as staging:
                 with (staging / "source").open("wb") as target:
                     _copy(given, target)
                 yield staging
@@ -275,8 +282,12 @@ def _failing_as_ours() -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _is_folder(path: Path) -> bool:
+    """False, too, for what the caller may not look at; opening it says why."""
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises there
+
+
+def _opened(path: Path) -> IO[bytes]:
     hint = "give a file of OSV records: .json, .jsonl, .jsonl.gz or .zip"
     try:
         # not blocking: a named pipe must not hold us
@@ -286,8 +297,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise UsageError(f"not a file: {shown(str(path))}", hint=hint)
-    with os.fdopen(descriptor, "rb") as file:
-        yield file
+    return os.fdopen(descriptor, "rb")
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> None:

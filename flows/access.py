@@ -16,7 +16,7 @@ from .house import House, new_id
 from .passage import STATES, RunState, state_of
 from .record import Batch, record
 
-__all__ = ["RunSummary", "authorise", "identify", "list_runs", "read_log", "show_run", "subject_of"]
+__all__ = ["RunSummary", "artefacts_of", "authorise", "identify", "list_runs", "read_log", "show_run", "subject_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +122,12 @@ def show_run(house: House, principal: Principal, run: str) -> list[Entry]:
         decision = authorise(house, principal, "readAudit", subject=run)
     _record_read(house, principal, decision, f"run {run}", found)
     return found
+
+
+def artefacts_of(house: House, found: Sequence[Entry]) -> dict[str, bytes]:
+    """The artefacts of a run from its entries, whose reading is on record; checked against what was committed to."""
+    collected = [entry.event for entry in found if isinstance(entry.event, events.ArtefactCollected)]
+    return {artefact.name: house.ledger.read_payload(artefact.content) for artefact in collected}
 
 
 def subject_of(run: str, found: Sequence[Entry]) -> RunSubject:

@@ -83,7 +83,9 @@ def import_file(house: House, principal: Principal, path: Path) -> AdvisoryData:
     authorise(house, principal, "importAdvisories", subject=path.name[:80])
     store = AdvisoryStore(house.places.advisories)
     before = _in_use(store)
-    data = store.import_file(path, data_class=DataClass.IMPORTED, now=house.clock())
+    data = store.import_file(
+        path, data_class=DataClass.IMPORTED, now=house.clock(), reading=house.settings.caller_files.rights
+    )
     _record(house, principal, data, before)
     return data
 

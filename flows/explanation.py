@@ -10,11 +10,11 @@ from pathlib import Path
 
 from ..errors import CustodyError, PolicyError, UsageError
 from ..ledger import Entry, events
-from ..policies import Gate, PolicySet
+from ..policies import Gate
 from ..policies.types import Basis, DecidedItem, Denied, Exposure, Principal, RunRequest
 from .access import authorise, subject_of
 from .checking import Checked, check
-from .house import House, new_id, policies_by_digest, stored_policies
+from .house import House, caller_policies, new_id, policies_by_digest, stored_policies
 from .record import record
 
 __all__ = ["Explained", "Hypothetical", "why_decided", "why_would"]
@@ -69,7 +69,7 @@ def why_decided(house: House, caller: Principal, name: str, *, candidate: Path |
         CustodyError: this caller may not read it (exit 3); the attempt is on record.
         PolicyError: the named folder cannot be used.
     """
-    other = None if candidate is None else Gate(PolicySet.from_folder(candidate))
+    other = None if candidate is None else Gate(caller_policies(house.settings, candidate))
     found = _decisions(house, name)
     run = next((entry.run for entry in found if entry.run), None)
     details = _may_read_all(house, caller)
@@ -94,7 +94,7 @@ def why_would(house: House, request: RunRequest, *, candidate: Path | None = Non
         PolicyError: the named folder cannot be used.
     """
     if candidate is not None:
-        policies = PolicySet.from_folder(candidate)
+        policies = caller_policies(house.settings, candidate)
         house = replace(house, policies=policies, gate=Gate(policies))
     checked = check(house, request)
     details = _may_read_all(house, request.principal)

@@ -3,6 +3,7 @@
 It must never create anything: `custody init` does (flows/setup.py).
 """
 
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ __all__ = [
     "now",
     "open_house",
     "open_ledger",
+    "caller_policies",
     "policies_by_digest",
     "policies_in_force",
     "stored_policies",
@@ -170,6 +172,19 @@ def open_house(settings: Settings, *, clock: Callable[[], datetime] = now) -> It
         )
     finally:
         ledger.close()
+
+
+def caller_policies(settings: Settings, folder: Path) -> PolicySet:
+    """The policy set of a folder that the caller named, read with the rights of the caller; the home's own folder is ours to read.
+
+    Raises:
+        PolicyError: it cannot be read as a policy set.
+    """
+    own = Places(settings.home).policies
+    if os.path.realpath(folder) == os.path.realpath(own):
+        return PolicySet.from_folder(own)
+    with settings.caller_files.rights():
+        return PolicySet.from_folder(folder)
 
 
 def policies_in_force(ledger: Ledger) -> PolicySet:

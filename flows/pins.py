@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from ..caller_files import CallerFiles
 from ..errors import CustodyError, LedgerError, UsageError
 from ..ledger import Ledger, Pin
 from ..ledger.types import Checkpoint
@@ -38,7 +39,7 @@ class Kept:
     """What could not be done about it though it was kept; empty if all is well."""
 
 
-def read_pin(source: str, *, home: Path) -> Pin:
+def read_pin(source: str, files: CallerFiles) -> Pin:
     """A pin from a file or an http(s) address; one inside the home is not from outside.
 
     Raises:
@@ -47,19 +48,10 @@ def read_pin(source: str, *, home: Path) -> Pin:
     if urlsplit(source).scheme in {"http", "https"}:
         content, outside = _fetch(source), True
     else:
-        content, outside = _load(Path(source), home)
+        content, outside = files.read(Path(source), called="pin", most=_PIN_BYTES), is_outside(Path(source), files.home)
     if _SIGNATURE not in content:
         raise UsageError(f"pin `{source}` is no signed note", hint=_PIN_HINT)
     return Pin(source, content.decode("utf-8", "replace"), outside=outside)
-
-
-def _load(path: Path, home: Path) -> tuple[bytes, bool]:
-    try:
-        real = path.resolve(strict=True)
-        with real.open("rb") as file:
-            return file.read(_PIN_BYTES), not real.is_relative_to(home.resolve())
-    except OSError as error:
-        raise UsageError(f"pin `{path}` cannot be read: {error.strerror}", hint=_PIN_HINT) from error
 
 
 def _fetch(address: str) -> bytes:
@@ -115,7 +107,7 @@ def write_pin(checkpoint: Checkpoint, path: Path) -> None:
 
 def is_outside(path: Path, home: Path) -> bool:
     """Whether a place is beyond the home, wherever links lead to."""
-    return not path.resolve().is_relative_to(home.resolve())
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(home))
 
 
 def keep_newest(ledger: Ledger, folder: Path, *, home: Path) -> Kept:

@@ -17,7 +17,7 @@ from ..policies import Gate, PolicySet
 from ..policies.types import Principal
 from .access import authorise
 from .candidates import examine, file_records
-from .house import House, Places, stored_policies
+from .house import House, Places, caller_policies, stored_policies
 from .record import Batch, clean, record
 
 __all__ = ["Applied", "Edits", "apply_policies", "edits_of"]
@@ -91,7 +91,7 @@ def apply_policies(
     before = stored_policies(house.ledger, previous.event)
     house = _judging_by(house, before)
     try:
-        policies = PolicySet.from_folder(folder)
+        policies = caller_policies(house.settings, folder)
     except PolicyError as error:
         # nobody without a right to change anything learns what is wrong with the folder
         _authorise(house, caller, folder, frozenset())

@@ -5,7 +5,7 @@ Each part is a plain function, so that a person, a test and a schedule do the sa
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -144,7 +144,7 @@ def _outside_pins(house: House) -> list[Pin]:
     folder = house.settings.ledger.pin_directory
     if folder is None or not (folder / "latest.note").is_file():
         return []
-    return [read_pin(str(folder / "latest.note"), home=house.settings.home)]
+    return [read_pin(str(folder / "latest.note"), replace(house.settings.caller_files, sudo_uid=None))]
 
 
 def _store(house: House, identity: str, rendered: Rendered) -> Path:

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def initialise(
     directory: str | None = None,
     configuration: str = "",
     secret_values: Sequence[str] = (),
+    reading: Callable[[], AbstractContextManager[None]] = nullcontext,
     clock: Callable[[], datetime] = now,
 ) -> None:
     """Make a home.
@@ -53,6 +55,7 @@ def initialise(
         directory: text of directory.toml; one with that user by default.
         configuration: settings to write at the end of custody.toml.
         secret_values: this machine's secrets, none of which may stand in the policy set.
+        reading: gives this process the rights of whoever named the folder, for as long as it is read.
         clock: gives the time of the first entries.
 
     Raises:
@@ -63,7 +66,9 @@ def initialise(
     if home.exists() and (not home.is_dir() or any(home.iterdir())):
         raise UsageError(f"`{home}` exists already", hint="use it, or set CUSTODY_HOME to another place")
     principals_text = directory or Directory.starter(os_user)
-    policy_set = PolicySet.from_folder(policies) if policies else PolicySet.shipped()
+    with reading():
+        given = PolicySet.from_folder(policies) if policies else None
+    policy_set = given or PolicySet.shipped()
     gate = (
         _gate_over(policy_set, Directory.from_text(principals_text), Redactor(secret_values), clock())
         if policies

@@ -5,12 +5,12 @@ outside pin that agreed.
 """
 
 import hashlib
-import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..caller_files import CallerFiles
 from ..errors import ConfigurationError, CustodyError, Exit, UsageError
 from ..ledger import Draft, Entry, Pin, Verification, check_proof, events, verify_ledger
 from ..ledger.types import Checkpoint, Inclusion
@@ -18,12 +18,14 @@ from ..policies.types import Denied, Principal
 from ..settings import Settings
 from .access import authorise, subject_of
 from .house import House, Places, new_id, now, open_ledger
-from .pins import is_outside, read_pin, write_pin
+from .pins import is_outside, read_pin
 from .record import record
 
 __all__ = ["Proved", "Verified", "check_receipt", "prove", "verify", "write_receipt"]
 
 _PROOF_BYTES = 64 * 1024
+_KEY_BYTES = 4 * 1024
+_KEY_HINT = "give a copy of `keys/verifier.key`: one line, the name of the ledger and two words behind it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +57,16 @@ def verify(
     progress: Callable[[int, int], None] | None = None,
 ) -> Verified:
     """Check everything, record the verdict where that is possible, and keep the newest checkpoint if asked to."""
-    places = Places(settings.home)
-    read = [read_pin(pin, home=settings.home) for pin in pins]
+    places, files = Places(settings.home), settings.caller_files
+    if write_pin_to is not None:
+        files.require_writable(write_pin_to)
+    read = [read_pin(pin, files) for pin in pins]
     verification = verify_ledger(
-        places.ledger, verifier_key=_key(places, key), pins=read, from_pin=from_pin, progress=progress
+        places.ledger,
+        verifier_key=_own_key(places) if key is None else _given_key(files, key),
+        pins=read,
+        from_pin=from_pin,
+        progress=progress,
     )
     remarks = [f"pin `{pin.label}` lies inside the home, so it anchors nothing" for pin in read if not pin.outside]
     if key is None:
@@ -70,7 +78,7 @@ def verify(
         reason = error.message if isinstance(error, CustodyError) else str(error)
         remarks.append(f"the verdict was not recorded: {reason}")
     if write_pin_to is not None and verification.consistent and verification.checkpoint is not None:
-        write_pin(verification.checkpoint, write_pin_to)
+        files.write(write_pin_to, verification.checkpoint.note.encode())
         remarks += _anchored(settings, verification.checkpoint, write_pin_to, recording=recorded is not None)
     elif write_pin_to is not None:
         remarks.append("no pin was written: the ledger does not verify, and a pin would vouch for it")
@@ -91,11 +99,9 @@ def _anchored(settings: Settings, checkpoint: Checkpoint, place: Path, *, record
     return []
 
 
-def _key(places: Places, key: Path | None) -> str:
-    return _read_key(key or places.verifier_key)
-
-
-def _read_key(path: Path) -> str:
+def _own_key(places: Places) -> str:
+    """The key that lies in the home."""
+    path = places.verifier_key
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -103,6 +109,14 @@ def _read_key(path: Path) -> str:
             f"the verifier key `{path}` cannot be read",
             hint="give --key FILE, or set CUSTODY_HOME to a home that `custody init` made",
         ) from error
+
+
+def _given_key(files: CallerFiles, path: Path) -> str:
+    """A key that the caller kept elsewhere."""
+    try:
+        return files.read(path, called="the verifier key", most=_KEY_BYTES, handed_out=True).decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"`{path}` holds no verifier key", hint=_KEY_HINT) from error
 
 
 def _record(settings: Settings, actor: str, verification: Verification) -> int:
@@ -158,20 +172,17 @@ def prove(house: House, principal: Principal, what: str) -> Proved:
 
 def write_receipt(house: House, principal: Principal, entry: int, path: Path) -> str:
     """Write a new file that proves the entry; why there is none, or nothing if there is. What is done stays done either way."""
+    files = house.settings.caller_files
     try:
         proof = prove(house, principal, str(entry)).proof
-        with path.open("x", encoding="utf-8") as file:
-            file.write(proof)
-            file.flush()
-            os.fsync(file.fileno())
+        files.require_new_file(path)
+        files.write(path, proof.encode())
     except CustodyError as error:
         return f"no receipt was written: {error.message}"
-    except OSError as error:
-        return f"no receipt was written: `{path}`: {error.strerror}"
     return ""
 
 
-def check_receipt(path: Path, *, key: Path) -> Inclusion:
+def check_receipt(path: Path, *, key: Path, files: CallerFiles) -> Inclusion:
     """What a proof that carries its entry proves, to somebody who has the verifier key and nothing else.
 
     Raises:
@@ -179,11 +190,10 @@ def check_receipt(path: Path, *, key: Path) -> Inclusion:
         EvidenceError: it proves nothing (exit 8).
     """
     try:
-        with path.open("rb") as file:
-            text = file.read(_PROOF_BYTES + 1).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"proof `{path}` cannot be read", hint="give the file that `custody prove` wrote") from error
-    return check_proof(text, None, _read_key(key))
+        text = files.read(path, called="proof", most=_PROOF_BYTES).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"proof `{path}` is not text", hint="give the file that `custody prove` wrote") from error
+    return check_proof(text, None, _given_key(files, key))
 
 
 def _entry(house: House, what: str) -> Entry:

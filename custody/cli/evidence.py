@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import Exit, LedgerError
+from ..errors import Exit
 from .output import Json, door, print_json, result, say, shown, table
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def verify(
 
     settings = load_settings()
     caller = calling_user(settings.sudo_uid)
+    if report is not None:
+        settings.caller_files.require_writable(report)
     verified = check_all(
         settings,
         actor=caller.os_user,
@@ -69,20 +71,14 @@ def verify(
         write_pin_to=write_pin,
         progress=_progress(),
     )
-    if report is not None:
-        _write_report(report, _verified_json(verified))
     if json:
         print_json(_verified_json(verified))
     else:
         _print_verified(verified, write_pin)
+    if report is not None:
+        text = f"{jsonlib.dumps(_verified_json(verified), indent=2, sort_keys=True)}\n"
+        settings.caller_files.write(report, text.encode())
     return verified.exit_code
-
-
-def _write_report(path: Path, verdict: dict[str, object]) -> None:
-    try:
-        path.write_text(f"{jsonlib.dumps(verdict, indent=2, sort_keys=True)}\n", encoding="utf-8")
-    except OSError as error:
-        raise LedgerError(f"`{path}` cannot be written: {error.strerror}", hint="give another place") from error
 
 
 def _progress() -> "Callable[[int, int], None] | None":

@@ -1,12 +1,13 @@
 """Commands about this machine and home: init, doctor, demo, deploy."""
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..errors import Exit
+from ..errors import Exit, UsageError
 from .output import Json, door, print_json, result, say, shown, table, working
 
 
@@ -31,7 +32,13 @@ def init(
 
     settings = load_settings()
     caller = calling_user(settings.sudo_uid)
-    initialise(settings.home, os_user=caller.os_user, policies=policies, secret_values=settings.secret_values)
+    initialise(
+        settings.home,
+        os_user=caller.os_user,
+        policies=policies,
+        secret_values=settings.secret_values,
+        reading=settings.caller_files.rights,
+    )
     if json:
         print_json(
             {
@@ -78,7 +85,13 @@ def demo(
     from ..settings import load_settings
     from .demonstration import Progress, print_demo
 
-    caller = calling_user(load_settings().sudo_uid)
+    sudo_uid = load_settings().sudo_uid
+    if os.geteuid() == 0 and sudo_uid:
+        raise UsageError(
+            "by sudo root would make the demo in a place of somebody else's",
+            hint="run it without sudo; whoever may do anything as root: `sudo env -u SUDO_UID custody demo`",
+        )
+    caller = calling_user(sudo_uid)
     done = run_demo(into, os_user=caller.os_user, with_prefect=prefect, observer=Progress())
     print_demo(done, json=json)
     return Exit.DONE

@@ -4,23 +4,53 @@ Text of programs and people is made harmless before it reaches a terminal.
 """
 
 import json as jsonlib
-import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from ..errors import Exit
+from .streams import delivering, talk
 
 if TYPE_CHECKING:
+    from rich.status import Status
+
     from ..flows.house import House
     from ..policies.types import Principal
 
-__all__ = ["Json", "door", "fail", "pass_through", "print_json", "say", "shown", "table"]
+__all__ = [
+    "Json",
+    "door",
+    "fail",
+    "forget",
+    "json_wanted",
+    "pass_through",
+    "print_json",
+    "result",
+    "say",
+    "shown",
+    "steps",
+    "table",
+    "timestamp",
+    "working",
+]
 
+_NARROW = 70
+"""Columns below which a table would break its words into tens of rows."""
+_STEPS = {
+    "receive": "receiving",
+    "resolve": "reading the requirements",
+    "audit": "auditing the packages",
+    "decide": "deciding",
+    "build": "building the environment",
+    "claim": "starting",
+    "execute": "running",
+}
 
 _json_wanted: list[bool] = []
 
@@ -47,17 +77,32 @@ def json_wanted() -> bool:
 
 def say(text: str) -> None:
     """Talk: to standard error."""
-    sys.stderr.write(f"{text}\n")
+    talk(f"{text}\n")
 
 
 def result(text: str) -> None:
     """A result: to standard output."""
-    sys.stdout.write(f"{text}\n")
+    with delivering():
+        sys.stdout.write(f"{text}\n")
 
 
 def print_json(value: Mapping[str, object]) -> None:
     """The one result object of a command."""
-    sys.stdout.write(f"{jsonlib.dumps(value, indent=2, sort_keys=True, default=str)}\n")
+    result(jsonlib.dumps(value, indent=2, sort_keys=True, default=_rendered))
+
+
+def _rendered(value: object) -> object:
+    """What JSON has no form for: times in the one form that is promised, paths as text; anything else is a mistake of ours."""
+    if isinstance(value, datetime):
+        return timestamp(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"a {type(value).__name__} has no documented form in JSON")
+
+
+def timestamp(time: datetime) -> str:
+    """RFC 3339 in UTC with microseconds: the one form of times in JSON."""
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 def fail(message: str, hint: str, code: Exit, *, json: bool, error: BaseException | None = None) -> Exit:
@@ -66,8 +111,11 @@ def fail(message: str, hint: str, code: Exit, *, json: bool, error: BaseExceptio
     say(f"hint: {shown(hint)}")
     if json:
         print_json({"error": message, "hint": hint, "exit_code": int(code)})
-    if error is not None and os.environ.get("CUSTODY_DEBUG"):
-        traceback.print_exception(error)
+    if error is not None:
+        from ..settings import debugging
+
+        if debugging():
+            talk("".join(traceback.format_exception(error)))
     return code
 
 
@@ -78,6 +126,15 @@ def shown(text: object) -> str:
 
 def pass_through(content: bytes, stream: TextIO) -> None:
     """A program's own output: byte for byte into a file or pipe; on a terminal control characters are made visible."""
+    if stream is not sys.stdout:
+        with suppress(OSError):
+            _write(content, stream)
+        return
+    with delivering():
+        _write(content, stream)
+
+
+def _write(content: bytes, stream: TextIO) -> None:
     if stream.isatty():
         lines = content.decode("utf-8", "replace").split("\n")
         stream.write("\n".join(shown(line.replace("\t", "    ")) for line in lines))
@@ -87,7 +144,7 @@ def pass_through(content: bytes, stream: TextIO) -> None:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
-    """A table on standard output: drawn on a terminal, tab-separated text into a pipe."""
+    """A table on standard output: drawn on a terminal, or where that is narrow one block a row; tab-separated into a pipe."""
     if not sys.stdout.isatty():
         for row in (head, *rows):
             result("\t".join(shown(cell) for cell in row))
@@ -96,12 +153,31 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, title: str =
     from rich.table import Table
     from rich.text import Text
 
+    from ..settings import plain_terminal
+
+    console = Console(no_color=plain_terminal())
+    if console.width < _NARROW:
+        _blocks(head, rows, title)
+        return
     drawn = Table(title=title or None, title_justify="left", header_style="bold", show_edge=False, pad_edge=False)
     for name in head:
         drawn.add_column(name, overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(shown(cell)) for cell in row))
-    Console(no_color="NO_COLOR" in os.environ).print(drawn)
+    with delivering():
+        console.print(drawn)
+
+
+def _blocks(head: Sequence[str], rows: Sequence[Sequence[object]], title: str) -> None:
+    """One block for each row, one line for each cell that says something."""
+    if title:
+        result(shown(title))
+    for number, row in enumerate(rows):
+        if number:
+            result("")
+        for name, cell in zip(head, row, strict=True):
+            if str(cell):
+                result(f"{name}: {shown(cell)}")
 
 
 @contextmanager
@@ -124,7 +200,23 @@ def working(text: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
+    with _status(text):
+        yield
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[str], None]]:
+    """Shows on a terminal which step of a run takes its time; gives what is to be told of each."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with _status(_STEPS["receive"]) as status:
+        yield lambda step: status.update(_STEPS.get(step, step))
+
+
+def _status(text: str) -> "Status":
     from rich.console import Console
 
-    with Console(stderr=True, no_color="NO_COLOR" in os.environ).status(text):
-        yield
+    from ..settings import plain_terminal
+
+    return Console(stderr=True, no_color=plain_terminal()).status(text)

@@ -8,7 +8,6 @@ import typer
 
 from ..errors import Exit
 from .output import Json, door, print_json, result, say, shown, table, working
-from .request import read_file
 
 if TYPE_CHECKING:
     from ..dependencies.types import Findings, PinFinding
@@ -31,7 +30,9 @@ def audit(
     json: Json = False,
 ) -> int:
     """Audit pinned and hashed requirements by the advisory data; exits 0 only for complete coverage without findings."""
-    text = read_file(requirements)
+    from ..settings import load_settings
+
+    text = load_settings().caller_files.read(requirements)
     with door() as (house, caller):
         from ..flows.advisories import audit_file
 

@@ -10,6 +10,7 @@ import typer
 from ..errors import Exit, UsageError
 from .output import Json, door, print_json, result, say, shown, table, working
 from .request import Asked, make_request
+from .results import show_checked
 from .runs import (
     PASS_THROUGH,
     Arguments,
@@ -21,7 +22,6 @@ from .runs import (
     Purpose,
     Requirements,
     Ticket,
-    show_checked,
 )
 
 if TYPE_CHECKING:
@@ -155,14 +155,11 @@ def _show_failed(failed: "Sequence[RuleTestResult]") -> None:
 
 def _policies(folder: Path | None) -> "PolicySet":
     """The folder that was named, or that of the home."""
-    from ..policies import PolicySet
+    from ..flows.house import Places, caller_policies
+    from ..settings import load_settings
 
-    if folder is None:
-        from ..flows.house import Places
-        from ..settings import load_settings
-
-        folder = Places(load_settings().home).policies
-    return PolicySet.from_folder(folder)
+    settings = load_settings()
+    return caller_policies(settings, folder or Places(settings.home).policies)
 
 
 def why(

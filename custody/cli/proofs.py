@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import Exit, LedgerError, UsageError
+from ..errors import Exit, UsageError
 from .output import Json, door, print_json, result, say, shown
 
 if TYPE_CHECKING:
@@ -51,17 +51,15 @@ def prove(
         return _check(check, key, json=json)
     if what is None or key is not None:
         raise UsageError("prove needs an entry or a run", hint="custody prove ENTRY [--out FILE]")
-    if out is not None and out.exists():
-        raise UsageError(f"`{out}` exists already", hint="give a new file for the proof")
     with door() as (house, caller):
         from ..flows.verification import prove as make
 
+        files = house.settings.caller_files
+        if out is not None:
+            files.require_new_file(out)
         done = make(house, caller, what)
     if out is not None:
-        try:
-            out.write_text(done.proof, encoding="utf-8")
-        except OSError as error:
-            raise LedgerError(f"`{out}` cannot be written: {error.strerror}", hint="give another place") from error
+        files.write(out, done.proof.encode())
     if json:
         entry = done.entry
         print_json(
@@ -84,8 +82,9 @@ def prove(
 
 def _check(proof: Path, key: Path, *, json: bool) -> int:
     from ..flows.verification import check_receipt
+    from ..settings import load_settings
 
-    proved: Inclusion = check_receipt(proof, key=key)
+    proved: Inclusion = check_receipt(proof, key=key, files=load_settings().caller_files)
     leaf = proved.leaf.decode("utf-8", "replace")
     if json:
         print_json(

@@ -1,21 +1,20 @@
 """From what was typed to a request: files are read here, once, and what was read is what is judged and run."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..caller_files import CallerFiles, read_standard_input
 from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..flows.house import House
     from ..policies.types import HostRequest, Limits, MountRequest, Principal, RunRequest
 
-__all__ = ["Asked", "make_request", "read_file"]
+__all__ = ["Asked", "make_request"]
 
 _LANGUAGES = {".py": "python", ".sh": "bash", ".js": "node"}
-_MOST = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +44,8 @@ def make_request(house: "House", caller: "Principal", asked: Asked) -> "RunReque
     from ..flows.pipeline import python_version
     from ..policies.types import InputFile, RunRequest
 
-    file_name, code = _read_program(asked.program)
+    files = house.settings.caller_files
+    file_name, code = _read_program(files, asked.program)
     language = _language(house, file_name)
     inline = read_inline(code, python=lambda: python_version(house)) if language == "python" else None
     declared = inline.dependencies if inline else ()
@@ -54,7 +54,7 @@ def make_request(house: "House", caller: "Principal", asked: Asked) -> "RunReque
             f"`{file_name}` declares packages, but no lock was given",
             hint="make one with `uv pip compile --generate-hashes`, and give it with --requirements",
         )
-    requirements = b"" if asked.requirements is None else read_file(asked.requirements)
+    requirements = b"" if asked.requirements is None else files.read(asked.requirements)
     parse_requirements(requirements, name=str(asked.requirements))  # here a mistake is named by its own file and line
     profile = asked.profile or house.settings.profile
     return RunRequest(
@@ -63,7 +63,7 @@ def make_request(house: "House", caller: "Principal", asked: Asked) -> "RunReque
         file_name=file_name,
         language=language,
         arguments=tuple(asked.arguments or ()),
-        files=tuple(InputFile(path.name, read_file(path)) for path in asked.inputs or ()),
+        files=tuple(InputFile(path.name, files.read(path)) for path in asked.inputs or ()),
         requirements=requirements,
         declared=tuple(declared),
         hosts=tuple(_host(text) for text in asked.hosts or ()),
@@ -81,34 +81,11 @@ def _language(house: "House", file_name: str) -> str:
     return (declared | _LANGUAGES).get(Path(file_name).suffix, "python")
 
 
-def _read_program(program: str) -> tuple[str, bytes]:
+def _read_program(files: CallerFiles, program: str) -> tuple[str, bytes]:
     if program == "-":
-        return "stdin.py", sys.stdin.buffer.read(_MOST)
+        return "stdin.py", read_standard_input()
     path = Path(program)
-    return path.name, read_file(path)
-
-
-def read_file(path: Path) -> bytes:
-    """A file that the caller named, whole and bounded.
-
-    Raises:
-        UsageError: it cannot be read, or is too large.
-    """
-    try:
-        if path.is_dir():
-            raise UsageError(f"`{path}` is a directory, not a file", hint="give the file itself")
-        with path.open("rb") as file:
-            content = file.read(_MOST + 1)
-    except OSError as error:
-        raise UsageError(
-            f"`{path}` cannot be read: {(error.strerror or 'unreadable').lower()}",
-            hint="check the path and its permissions",
-        ) from error
-    except ValueError as error:
-        raise UsageError("the path holds a NUL byte", hint="check the path") from error
-    if len(content) > _MOST:
-        raise UsageError(f"`{path}` is larger than 32 MiB", hint="data of that size belongs on a granted mount")
-    return content
+    return path.name, files.read(path)
 
 
 def _host(text: str) -> "HostRequest":

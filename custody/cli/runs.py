@@ -1,27 +1,24 @@
 """Commands about runs: run, check, runs list, runs show, runs continue."""
 
-import os
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import Exit, SandboxError, UsageError
+from ..errors import Exit
 from .exposure import exposure_told
-from .output import Json, door, pass_through, print_json, result, say, shown, table, working
+from .output import Json, door, print_json, say, steps, table, working
 from .request import Asked, make_request
+from .results import LiveOutput, hand_out, place_for, show_checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..flows.checking import Checked
     from ..flows.house import House
     from ..flows.passage import Result
     from ..ledger.types import Entry
     from ..policies.types import Principal
-    from ..sandbox.types import Artefact
 
 Program = Annotated[str, typer.Argument(help="The program, or - for standard input.", metavar="FILE")]
 Arguments = Annotated[list[str] | None, typer.Argument(help="Arguments of the program.", metavar="[ARGUMENTS]...")]
@@ -89,15 +86,16 @@ def run(
         purpose=purpose,
         ticket=ticket,
     )
-    _check_places(out, receipt)
     with door() as (house, caller):
         from ..flows.conduct import run_directly
 
-        with working("running"):
-            live = LiveOutput()
-            done = run_directly(house, make_request(house, caller, asked), live=None if json else live.write)
-            done = _with_receipt(house, caller, done, receipt)
-    return _hand_out(done, out, json=json, heard=live.heard)
+        request, keep = make_request(house, caller, asked), place_for(house, out)
+        _require_new(house, receipt)
+        live = LiveOutput()
+        with steps() as progress:
+            done = run_directly(house, request, progress=progress, live=None if json else live.write)
+        done = _with_receipt(house, caller, done, receipt)
+    return hand_out(done, keep, live, json=json)
 
 
 def check(
@@ -129,8 +127,9 @@ def check(
     with door() as (house, caller):
         from ..flows.checking import check as check_request
 
+        request = make_request(house, caller, asked)
         with working("checking"):
-            checked = check_request(house, make_request(house, caller, asked))
+            checked = check_request(house, request)
     show_checked(checked, json=json)
     return checked.exit_code
 
@@ -144,15 +143,16 @@ def continue_run(
     json: Json = False,
 ) -> int:
     """Take a held run on after its approval: from the audit again, with fresh data."""
-    _check_places(out, receipt)
     with door() as (house, caller):
         from ..flows.conduct import continue_run as take_on
 
-        with working("running"):
-            live = LiveOutput()
-            done = take_on(house, run, caller, live=None if json else live.write)
-            done = _with_receipt(house, caller, done, receipt)
-    return _hand_out(done, out, json=json, heard=live.heard)
+        keep = place_for(house, out)
+        _require_new(house, receipt)
+        live = LiveOutput()
+        with steps() as progress:
+            done = take_on(house, run, caller, progress=progress, live=None if json else live.write)
+        done = _with_receipt(house, caller, done, receipt)
+    return hand_out(done, keep, live, json=json)
 
 
 def list_runs(
@@ -176,12 +176,21 @@ def list_runs(
     return Exit.DONE
 
 
-def show_run(run: Annotated[str, typer.Argument(help="The run.", metavar="RUN")], json: Json = False) -> int:
-    """Show every entry of one run."""
+def show_run(
+    run: Annotated[str, typer.Argument(help="The run.", metavar="RUN")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A new directory that gets the run's artefacts from the ledger.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Show every entry of one run; with --out its artefacts are written too."""
     with door() as (house, caller):
+        from ..flows.access import artefacts_of
         from ..flows.access import show_run as entries_of
 
+        keep = place_for(house, out)
         found = entries_of(house, caller, run)
+        artefacts = artefacts_of(house, found) if out is not None else {}
     from .evidence import entry_json, entry_rows
 
     if json:
@@ -189,6 +198,9 @@ def show_run(run: Annotated[str, typer.Argument(help="The run.", metavar="RUN")]
     else:
         table(("entry", "time", "kind", "what"), entry_rows(found))
         _say_exposure(found)
+    if out is not None:
+        keep.files.fill_folder(out, artefacts)
+        say(f"artefacts written: {len(artefacts)}, in {out}")
     return Exit.DONE
 
 
@@ -202,12 +214,10 @@ def _say_exposure(found: "Sequence[Entry]") -> None:
             say(line)
 
 
-def _check_places(out: Path | None, receipt: Path | None) -> None:
-    """Refuse a place for artefacts or for the receipt before anything runs, not after."""
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"`{out}` exists and is not an empty directory", hint="give a new directory for the artefacts")
-    if receipt is not None and os.path.lexists(receipt):
-        raise UsageError(f"`{receipt}` exists already", hint="give a new file for the receipt")
+def _require_new(house: "House", receipt: Path | None) -> None:
+    """Refuse a place for the receipt before anything runs, not after."""
+    if receipt is not None:
+        house.settings.caller_files.require_new_file(receipt)
 
 
 def _with_receipt(house: "House", caller: "Principal", done: "Result", receipt: Path | None) -> "Result":
@@ -216,158 +226,3 @@ def _with_receipt(house: "House", caller: "Principal", done: "Result", receipt: 
 
     remark = write_receipt(house, caller, done.entry, receipt) if receipt is not None else ""
     return replace(done, notes=(*done.notes, remark)) if remark else done
-
-
-class LiveOutput:
-    """Passes a program's output through while it runs; it hears something only where the grant allows live output."""
-
-    def __init__(self) -> None:
-        self.heard = False
-
-    def write(self, stream: str, content: bytes) -> None:
-        """What the jail hands on, redacted already."""
-        self.heard = True
-        pass_through(content, sys.stdout if stream == "stdout" else sys.stderr)
-
-
-def _hand_out(done: "Result", out: Path | None, *, json: bool, heard: bool = False) -> int:
-    """The result, which is durable in the ledger by now."""
-    outcome = done.outcome
-    if outcome is not None and out is not None:
-        _write_artefacts(outcome.artefacts, out)
-    if json:
-        print_json(_result_json(done))
-        return done.exit_code
-    if outcome is not None and not heard:
-        pass_through(outcome.stdout.content, sys.stdout)
-        pass_through(outcome.stderr.content, sys.stderr)
-    _say_end(done, out)
-    return done.exit_code
-
-
-def _write_artefacts(artefacts: "Sequence[Artefact]", out: Path) -> None:
-    """Artefacts as new files; their names are clean, and this does not rely on it."""
-    out.mkdir(parents=True, exist_ok=True)
-    root = out.resolve()
-    for artefact in artefacts:
-        target = (root / artefact.name).resolve()
-        if not target.is_relative_to(root):
-            raise SandboxError(
-                f"artefact `{artefact.name}` would leave `{out}`",
-                hint="it is kept in the ledger; nothing was written for it",
-            )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("xb") as file:
-            file.write(artefact.content)
-
-
-def _say_end(done: "Result", out: Path | None) -> None:
-    outcome = done.outcome
-    if outcome is not None:
-        for artefact in outcome.artefacts:
-            say(
-                f"artefact: {shown(artefact.name)} ({artefact.bytes} bytes){'' if out else ', kept in the ledger; --out DIR writes it'}"
-            )
-        say(f"run {done.run}: {outcome.outcome} (entry {done.entry}): {shown(done.explanation)}")
-    elif done.end == "held":
-        say(f"run {done.run} waits for approval by {' or '.join(done.roles)} (entry {done.entry})")
-        _say_reasons(done)
-        say(f"hint: another person runs `custody approve {done.run}`, then you run `custody runs continue {done.run}`")
-    else:
-        say(f"error: run {done.run} is {done.end.replace('_', ' ')} (entry {done.entry}): {shown(done.explanation)}")
-        _say_reasons(done)
-        say(f"hint: {_hint(done)}")
-    if not done.real_audit:
-        say("warning: the packages were checked against demo data: not a real audit")
-    for note in done.notes:
-        say(f"warning: {shown(note)}")
-
-
-def _say_reasons(done: "Result") -> None:
-    for reason in done.reasons:
-        say(f"  {reason.rule}: {shown(reason.text)}")
-
-
-def _hint(done: "Result") -> str:
-    match done.end:
-        case "blocked":
-            return "`custody audit FILE` shows the findings; `custody advisories import FILE` brings advisory data"
-        case "denied":
-            return "`custody check` says what would make it pass"
-        case "unavailable":
-            return "`custody doctor` names each missing layer with its cure"
-        case _:
-            return f"`custody runs show {done.run}` shows every entry"
-
-
-def _result_json(done: "Result") -> dict[str, object]:
-    outcome = done.outcome
-    value: dict[str, object] = {
-        "run": done.run,
-        "end": done.end,
-        "entry": done.entry,
-        "exit_code": int(done.exit_code),
-        "explanation": done.explanation,
-        "rules": list(done.rules),
-        "reasons": [asdict(reason) for reason in done.reasons],
-        "roles": list(done.roles),
-        "real_audit": done.real_audit,
-        "notes": list(done.notes),
-        "outcome": None,
-    }
-    if outcome is not None:
-        value |= {
-            "outcome": outcome.outcome.value,
-            "program_exit_code": outcome.exit_code,
-            "signal": outcome.signal,
-            "limits_hit": list(outcome.limits_hit),
-            "usage": asdict(outcome.usage),
-            "stdout": outcome.stdout.content.decode("utf-8", "replace"),
-            "stderr": outcome.stderr.content.decode("utf-8", "replace"),
-            "stdout_truncated": outcome.stdout.truncated,
-            "stderr_truncated": outcome.stderr.truncated,
-            "artefacts": [{"name": a.name, "sha256": a.sha256, "bytes": a.bytes} for a in outcome.artefacts],
-            "refused_artefacts": [asdict(a) for a in outcome.refused_artefacts],
-            "egress": [asdict(e) for e in outcome.egress],
-            "commands": [asdict(c) for c in outcome.commands],
-            "files": [asdict(f) for f in outcome.files],
-            "syscalls": [asdict(s) for s in outcome.syscalls],
-            "unobserved": list(outcome.unobserved),
-        }
-    return value
-
-
-def show_checked(checked: "Checked", *, json: bool, sentences: "Sequence[str]" = ()) -> None:
-    """A dry run: what would be decided, why, what it could do at worst, and what would make it pass."""
-    if json:
-        print_json(
-            {
-                "result": checked.result,
-                "rules": list(checked.basis.rules),
-                "reasons": [asdict(reason) for reason in checked.reasons],
-                "roles": list(checked.roles),
-                "exposure": asdict(checked.basis.exposure),
-                "remedies": list(checked.remedies),
-                "notes": list(checked.notes),
-                "real_audit": checked.real_audit,
-                "entry": checked.entry,
-                "exit_code": int(checked.exit_code),
-                **({"sentences": list(sentences)} if sentences else {}),
-            }
-        )
-        return
-    result(f"{checked.result.replace('_', ' ')}, by {', '.join(checked.basis.rules) or 'no rule'}")
-    if sentences:
-        for sentence in sentences:
-            result(f"  {shown(sentence)}")
-    else:
-        for reason in checked.reasons:
-            result(f"  {reason.rule}: {shown(reason.text)}")
-    for line in exposure_told(checked.result, checked.basis.exposure, checked.basis.exposure.limits):
-        result(line)
-    for remedy in checked.remedies:
-        result(f"to make it pass: {shown(remedy)}")
-    for note in checked.notes:
-        say(f"warning: {shown(note)}")
-    if not checked.real_audit:
-        say("warning: the packages were checked against demo data: not a real audit")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from custody.cli.request import Asked, make_request, read_file
+from custody.cli.request import Asked, make_request
 from custody.errors import UsageError
 from custody.flows.house import House
 from custody.policies.types import Access, HostRequest, Limits, MountRequest, RunRequest
@@ -128,19 +128,3 @@ def test_a_mistake_in_requirements_is_named_by_file_and_line(house: House, tmp_p
     (tmp_path / "loose.in").write_text("# comment\nrequests>=2\n")
     with pytest.raises(UsageError, match=r"^`loose.in`, line 2: not pinned"):
         _make(house, replace(ASKED, requirements=Path("loose.in")))
-
-
-def test_a_file_is_read_up_to_a_bound(tmp_path: Path) -> None:
-    large = tmp_path / "large"
-    with large.open("wb") as file:
-        file.truncate(32 * 1024 * 1024)
-    assert len(read_file(large)) == 32 * 1024 * 1024
-    with large.open("r+b") as file:
-        file.truncate(32 * 1024 * 1024 + 1)
-    with pytest.raises(UsageError, match="larger than 32 MiB"):
-        read_file(large)
-
-
-def test_a_path_with_a_nul_byte_is_refused() -> None:
-    with pytest.raises(UsageError, match="NUL byte"):
-        read_file(Path("a\0b"))

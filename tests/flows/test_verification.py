@@ -85,7 +85,7 @@ def test_a_pin_directory_inside_the_home_anchors_nothing_and_is_said(make_home: 
 def test_a_link_from_outside_into_the_home_is_inside(settings: Settings, tmp_path: Path) -> None:
     verify(settings, actor="alice", write_pin_to=settings.home / "pin.note")
     (tmp_path / "link.note").symlink_to(settings.home / "pin.note")
-    assert not read_pin(str(tmp_path / "link.note"), home=settings.home).outside
+    assert not read_pin(str(tmp_path / "link.note"), settings.caller_files).outside
 
 
 def test_a_rolled_back_ledger_is_found_by_the_pin_and_by_nothing_else(settings: Settings, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_on_a_copy_without_keys_it_works_with_a_key_from_elsewhere_and_says_that
 
 
 def test_a_missing_key_or_pin_is_said(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="verifier key"):
+    with pytest.raises(UsageError, match="verifier key"):
         verify(settings, actor="alice", key=tmp_path / "none.key")
     with pytest.raises(UsageError, match="cannot be read"):
         verify(settings, actor="alice", pins=[str(tmp_path / "none.note")])
@@ -457,7 +457,7 @@ def test_the_end_of_a_run_is_proved_to_somebody_with_the_key_alone(house: House,
     assert (done.entry.kind, done.entry.run) == ("run:finished", run)
     key = tmp_path / "verifier.key"
     shutil.copy(house.places.verifier_key, key)
-    proved = check_receipt(receipt(tmp_path, done.proof), key=key)
+    proved = check_receipt(receipt(tmp_path, done.proof), key=key, files=house.settings.caller_files)
     assert (proved.index, proved.leaf) == (done.entry.index, done.entry.leaf)
     newest = house.ledger.entry_at(done.recorded)
     assert isinstance(newest.event, events.LedgerExported)
@@ -467,7 +467,7 @@ def test_the_end_of_a_run_is_proved_to_somebody_with_the_key_alone(house: House,
 def test_a_receipt_is_the_same_proof_in_a_new_file(house: House, tmp_path: Path) -> None:
     done, path = go(house, request_of(house, hosts=(HostRequest("a.example", 443),))), tmp_path / "receipt.tlog-proof"
     assert write_receipt(house, named(house, "alice"), done.entry, path) == ""
-    proved = check_receipt(path, key=house.places.verifier_key)
+    proved = check_receipt(path, key=house.places.verifier_key, files=house.settings.caller_files)
     assert (proved.index, proved.leaf) == (done.entry, house.ledger.entry_at(done.entry).leaf)
 
 
@@ -476,12 +476,12 @@ def test_a_receipt_that_cannot_be_written_is_said_and_nothing_is_overwritten(hou
     path.write_text("mine")
     (tmp_path / "dangling").symlink_to(tmp_path / "elsewhere")
     for place, reason in {
-        path: "File exists",
-        tmp_path / "dangling": "File exists",
-        path / "x": "Not a directory",
+        path: "exists already",
+        tmp_path / "dangling": "exists already",
+        path / "x": "cannot be written: not a directory",
     }.items():
         said = write_receipt(house, named(house, "alice"), done.entry, place)
-        assert said == f"no receipt was written: `{place}`: {reason}"
+        assert said == f"no receipt was written: `{place}` {reason}"
     assert path.read_text() == "mine"
     assert not (tmp_path / "elsewhere").exists()
     said = write_receipt(house, named(house, "scout"), done.entry, tmp_path / "not-mine")
@@ -511,10 +511,10 @@ def test_a_proof_is_for_who_may_read_the_entry(house: House) -> None:
 def test_a_changed_proof_and_what_is_no_proof_prove_nothing(house: House, tmp_path: Path) -> None:
     proof = prove(house, named(house, "alice"), "1").proof
     with pytest.raises(EvidenceError):
-        check_receipt(receipt(tmp_path, proof.replace("index 1", "index 0")), key=house.places.verifier_key)
+        check_receipt(receipt(tmp_path, proof.replace("index 1", "index 0")), key=house.places.verifier_key, files=house.settings.caller_files)
     with pytest.raises(EvidenceError):
-        check_receipt(receipt(tmp_path, proof.replace("extra e", "extra f")), key=house.places.verifier_key)
+        check_receipt(receipt(tmp_path, proof.replace("extra e", "extra f")), key=house.places.verifier_key, files=house.settings.caller_files)
     (tmp_path / "noise").write_bytes(os.urandom(1000))
     for path in (tmp_path / "noise", tmp_path / "none", tmp_path):
         with pytest.raises(UsageError):
-            check_receipt(path, key=house.places.verifier_key)
+            check_receipt(path, key=house.places.verifier_key, files=house.settings.caller_files)

@@ -138,7 +138,7 @@ BAD = {
     ),
     "a pin that is not there": Bad(("verify", "--pin", "kept.note"), 2, "pin `kept.note` cannot be read"),
     "a pin that is none": Bad(("verify", "--pin", "hello.py"), 2, "pin `hello.py` is no signed note"),
-    "a key that is not there": Bad(("verify", "--key", "kept.key"), 1, "`kept.key` cannot be read"),
+    "a key that is not there": Bad(("verify", "--key", "kept.key"), 2, "`kept.key` cannot be read"),
     "a beginning that is no time": Bad(
         ("review", "run", "--since", "yesterday"), 2, "`yesterday` is not a time", "24h"
     ),
