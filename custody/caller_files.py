@@ -11,7 +11,7 @@ import pwd
 import secrets
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +97,12 @@ class CallerFiles:
                 f"`{path}` is part of the ledger or its keys, and is never given to a program or read as anything else",
                 hint="copy what you need with the ledger's own commands: `custody log show`, `custody verify --write-pin FILE`",
             )
+
+    def holds(self, folder: Path, patterns: Sequence[str]) -> bool:
+        """Whether a folder has a file whose name is like one of the patterns, as far as this caller may see."""
+        with self.rights(), suppress(OSError):
+            return any(next(folder.glob(pattern), None) is not None for pattern in patterns)
+        return False
 
     # ------------------------------------------------------------ writing
 
@@ -219,12 +225,13 @@ def _same(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _files_in(places: list[Path]) -> Iterator[tuple[int, int]]:
+def _files_in(places: Sequence[Path]) -> set[tuple[int, int]]:
     """Device and inode of every file of these folders that this caller can see."""
+    found = set()
     for place in places:
-        with suppress(OSError):
-            for entry in os.scandir(place):
-                yield _same(entry.stat(follow_symlinks=False))
+        with suppress(OSError), os.scandir(place) as entries:
+            found |= {_same(entry.stat(follow_symlinks=False)) for entry in entries}
+    return found
 
 
 def _real(path: Path) -> Path:

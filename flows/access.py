@@ -3,6 +3,7 @@
 Whoever reads the ledger leaves an entry before the first byte is shown; whoever may not leaves one too.
 """
 
+import difflib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,7 @@ from itertools import islice
 
 from ..errors import CustodyError, Exit, UsageError
 from ..ledger import Entry, events
+from ..policies.action_words import in_words
 from ..policies.types import Denied, Principal, PrincipalKind, RunSubject
 from . import entries
 from .house import House, new_id
@@ -78,7 +80,7 @@ def authorise(
     )
     batch.write()
     raise CustodyError(
-        f"`{principal.id}` may not {action}: {reason}",
+        f"`{principal.id}` may not {in_words(action, f'`{about.run}`' if about else '')}: {reason}",
         hint="the directory file says who has which role",
         exit_code=Exit.DENIED,
     )
@@ -88,10 +90,24 @@ def read_log(
     house: House, principal: Principal, *, run: str | None = None, kinds: Sequence[str] = (), limit: int = 100
 ) -> list[Entry]:
     """The newest entries, oldest first; the reading is on record before they are given."""
+    _require_kinds(kinds)
     decision = authorise(house, principal, "readAudit", subject="ledger")
+    if run is not None and next(house.ledger.entries(run=run), None) is None:
+        raise UsageError(f"there is no run `{run[:80]}`", hint="`custody runs list` shows the runs")
     found = list(islice(house.ledger.entries(run=run, kinds=kinds, newest_first=True), limit))[::-1]
     _record_read(house, principal, decision, "log", found)
     return found
+
+
+def _require_kinds(kinds: Sequence[str]) -> None:
+    known = sorted({name for name, _ in events.CATALOGUE})
+    unknown = next((kind for kind in kinds if kind not in known), None)
+    if unknown is not None:
+        near = difflib.get_close_matches(unknown, known, n=1, cutoff=0)[0]
+        raise UsageError(
+            f"there is no kind of entry `{unknown[:80]}`; the nearest is `{near}`",
+            hint="docs/events.md lists every kind; leave --kind out to see entries of a newer release",
+        )
 
 
 def list_runs(house: House, principal: Principal, *, limit: int = 50) -> list[RunSummary]:

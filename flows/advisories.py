@@ -60,7 +60,12 @@ def audit_file(house: House, principal: Principal, text: bytes, *, name: str, pr
             f"there is no profile `{profile}`",
             hint=f"the profiles in force are {', '.join(sorted(house.gate.profiles))}",
         )
-    findings = audit_lock(house, parse_requirements(text, name=name))
+    lock = parse_requirements(text, name=name)
+    if not lock.pins:
+        raise UsageError(
+            f"`{name}` names no package, so there is nothing to audit", hint="pin what is to be audited: NAME==VERSION"
+        )
+    findings = audit_lock(house, lock)
     batch = Batch(house, principal.id)
     batch.add(entries.audited(batch, findings))
     entry = batch.write()[-1].index

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..dependencies.types import Findings, PinState
 from ..errors import Exit
 from ..policies import read_code
+from ..policies.action_words import in_words
 from ..policies.types import Allowed, Basis, Decision, Denied, NeedsApproval, Permitted, Reason, RunRequest
 from . import entries
 from .fixes import fixing_versions
@@ -127,7 +128,7 @@ def _remedies(decision: Decision | Permitted, findings: Findings | None, *, clos
             remedies.append(upgrade)
     if isinstance(decision, Denied):
         remedies += [
-            f"do without {item.action} {item.resource}, or ask the security team for a rule that permits it"
+            f"do without the need to {in_words(item.action, item.resource)}, or ask the security team for a rule that permits it"
             for item in decision.basis.items
             if item.result == "denied" and item.action in {"connect", "mountRead", "mountWrite"}
         ]

@@ -178,13 +178,24 @@ def conduct(
                     step(house, passage)
     except KeyboardInterrupt:
         cancelled(house, passage)
-    except LedgerError:
+    except LedgerError as error:
         # nothing can be recorded now; the next command closes the run
         passage.ownership.abandon()
+        if passage.started:
+            raise _unrecorded(passage, error) from error
         raise
     except Exception as error:  # noqa: BLE001 - around a flow: the run must get its end whatever broke
         broken(house, passage, error)
     return pinned(house, _result(passage))
+
+
+def _unrecorded(passage: Passage, error: LedgerError) -> LedgerError:
+    """The run was started, and the ledger failed before its end: without a durable end there is no result."""
+    return LedgerError(
+        f"run `{passage.run}` was executed, and its end is not on record: {error.message}",
+        hint=f"{error.hint}; the next command closes the run as unknown, and its result is given to nobody",
+        exit_code=error.exit_code,
+    )
 
 
 def pinned(house: House, result: Result) -> Result:

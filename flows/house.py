@@ -5,28 +5,32 @@ It must never create anything: `custody init` does (flows/setup.py).
 
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..errors import ConfigurationError, PolicyError
+from ..errors import ConfigurationError, LedgerError, PolicyError, UsageError
 from ..ledger import Ledger, LedgerFiles, events
 from ..policies import Directory, Gate, PolicySet
 from ..redaction import Redactor
 from ..settings import Settings
 
+_WRITTEN_BY_OTHERS = 0o022
+
 __all__ = [
     "House",
     "Places",
+    "caller_policies",
     "new_id",
     "now",
     "open_house",
     "open_ledger",
-    "caller_policies",
     "policies_by_digest",
     "policies_in_force",
+    "require_ours",
     "stored_policies",
 ]
 
@@ -138,12 +142,60 @@ def open_ledger(settings: Settings, *, read_only: bool = False) -> Ledger:
         raise ConfigurationError(
             f"there is no custody home at `{settings.home}`", hint="run `custody init`, or set CUSTODY_HOME"
         )
+    require_ours(places)
+    if not read_only:
+        _require_writable(places)
     return Ledger.open(
         places.ledger,
         redactor=Redactor(settings.secret_values),
         read_only=read_only,
         disk_reserve_mib=settings.ledger.disk_reserve_mib,
         wait_seconds=settings.ledger.wait_seconds,
+    )
+
+
+def require_ours(places: Places) -> None:
+    """Refuse a home that others could have written: whoever can write it can make himself a principal, or rules of his own.
+
+    Raises:
+        ConfigurationError: a part of it belongs to somebody else, or can be written by somebody else.
+    """
+    parts = (places.home, places.directory, places.configuration, places.ledger.keys, places.ledger.database.parent)
+    for path in parts:
+        try:
+            found = path.stat()
+        except OSError:
+            continue  # what is missing is said where it is needed
+        if found.st_uid != os.geteuid():
+            raise ConfigurationError(
+                f"`{path}` belongs to uid {found.st_uid}, and custody runs as uid {os.geteuid()}",
+                hint="run custody as its owner, or `chown` it if it is yours; `custody verify` works on a copy of somebody else's home",
+            )
+        if found.st_mode & _WRITTEN_BY_OTHERS:
+            raise ConfigurationError(
+                f"`{path}` can be written by others than its owner: its mode is {stat.S_IMODE(found.st_mode):04o}",
+                hint=f"look whether anything in it was changed, then `chmod go-w {path}`",
+            )
+
+
+def _require_writable(places: Places) -> None:
+    """Refuse a home that takes no entry before anything is shown: what goes through a door is put on record.
+
+    Raises:
+        LedgerError: it lies on a file system that is mounted read-only, or its mode forbids writing.
+    """
+    folder = places.ledger.database.parent
+    if not folder.is_dir():
+        return  # the ledger itself says so
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        reason = "read-only file system"
+    elif not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+        reason = "permission denied"
+    else:
+        return
+    raise LedgerError(
+        f"the home `{places.home}` cannot be written: {reason}, and nothing is shown or done without being recorded",
+        hint="`custody verify` works on a home that is mounted read-only; for all else make it writable",
     )
 
 
@@ -178,13 +230,23 @@ def caller_policies(settings: Settings, folder: Path) -> PolicySet:
     """The policy set of a folder that the caller named, read with the rights of the caller; the home's own folder is ours to read.
 
     Raises:
+        UsageError: it cannot be read at all.
         PolicyError: it cannot be read as a policy set.
     """
     own = Places(settings.home).policies
     if os.path.realpath(folder) == os.path.realpath(own):
         return PolicySet.from_folder(own)
-    with settings.caller_files.rights():
-        return PolicySet.from_folder(folder)
+    try:
+        with settings.caller_files.rights():
+            return PolicySet.from_folder(folder)
+    except OSError as error:
+        raise UsageError(
+            f"`{folder}` cannot be read: {(error.strerror or '').lower()}", hint="check the path and its permissions"
+        ) from error
+    except PolicyError as error:
+        if settings.caller_files.holds(folder, ("*.cedar", "*/*.cedar")):
+            raise
+        raise PolicyError(f"`{folder}` holds no `.cedar` file: {error.message}", hint=error.hint) from error
 
 
 def policies_in_force(ledger: Ledger) -> PolicySet:

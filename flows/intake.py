@@ -3,6 +3,7 @@
 Bad input changes nothing: it is a usage error, before there is a run.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import fields
@@ -32,6 +33,14 @@ _MOUNTS = 8
 _NAME_BYTES = 120
 _ARGUMENTS = 200
 _ARGUMENT_BYTES = 64 * 1024
+_TAKEN = frozenset({".", "..", "out"})
+_MIB = 1024 * 1024
+_LEAST_MEMORY_MIB = 16
+"""Measured: CPython 3.11 starts in 8 MiB under control groups, in 16 MiB of address space without."""
+_LEAST_OPEN_FILES = 8
+"""Measured: 6, while the interpreter loads its libraries."""
+_OWN_FILES = 4
+"""Inodes that the workspace has beside the input files: itself, the program, `out`, and one that the program may make."""
 _FILE_NAME = re.compile(r"[^\x00-\x1f\x7f/\\\ud800-\udfff]{1,120}")
 _HOST = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?|\[?[0-9A-Fa-f:.]{2,45}\]?"
@@ -118,7 +127,13 @@ def validate(house: House, request: RunRequest) -> Lock:
     for host in request.hosts:
         if not _HOST.fullmatch(host.name) or not 1 <= host.port <= 65535:  # noqa: PLR2004 - ports of TCP
             raise UsageError(f"`{_shown(host.name)}:{host.port}` is not a host and port", hint="give it as NAME:PORT")
+    _check_mounts(house, request)
+    _check_room(request)
     lock = parse_requirements(request.requirements, name="requirements")
+    if request.requirements and not lock.pins:
+        raise UsageError(
+            "the requirements name no package", hint="leave them out, or pin what is needed: NAME==VERSION"
+        )
     return check_declared(request.declared, lock)
 
 
@@ -127,9 +142,10 @@ def _check_code(request: RunRequest, languages: Sequence[str]) -> None:
         raise UsageError(
             f"there is no runtime for `{_shown(request.language)}`", hint=f"known are {', '.join(languages)}"
         )
-    if not _is_name(request.file_name) or request.file_name in {".", ".."}:
+    if not _is_name(request.file_name) or request.file_name in _TAKEN:
         raise UsageError(
-            f"`{_shown(request.file_name)}` is not a file name", hint="use a plain name of at most 120 bytes"
+            f"`{_shown(request.file_name)}` is not a file name for a program",
+            hint="use a plain name of at most 120 bytes; `out` is for what the program leaves",
         )
     if len(request.code) > _CODE_BYTES:
         raise UsageError(
@@ -151,15 +167,61 @@ def _check_inputs(request: RunRequest) -> None:
     names = [request.file_name]
     for file in request.files:
         path = PurePosixPath(file.name)
-        if path.is_absolute() or len(path.parts) != 1 or not _is_name(file.name) or file.name in {".", "..", "out"}:
+        if path.is_absolute() or len(path.parts) != 1 or not _is_name(file.name) or file.name in _TAKEN:
             raise UsageError(
                 f"`{_shown(file.name)}` is not a name for an input file", hint="use a plain name without folders"
             )
         names.append(file.name)
     if len(set(names)) != len(names):
         raise UsageError("two input files have the same name", hint="rename one; the program's own name is taken too")
-    if any(not _TARGET.fullmatch(m.target) for m in request.mounts):
-        raise UsageError("a mount's name in the jail is not a plain name", hint="use letters, digits, `_`, `-` and `.`")
+
+
+def _check_mounts(house: House, request: RunRequest) -> None:
+    """No part of the home is ever shown to a program, whoever asks and whatever a rule says; names in the jail are plain and differ."""
+    home = Path(os.path.realpath(house.settings.home))
+    for mount in request.mounts:
+        path = Path(mount.path)
+        if path.is_relative_to(home) or home.is_relative_to(path):
+            raise UsageError(
+                f"`{_shown(mount.path)}` cannot be mounted: custody's own home `{home}` is {_seen_from(path, home)}",
+                hint="mount a directory that has nothing of the home",
+            )
+        if not _TARGET.fullmatch(mount.target):
+            raise UsageError(
+                f"`{_shown(mount.path)}` cannot be mounted: the last part of a path is its name in the jail, "
+                f"and `{_shown(mount.target)}` is not a plain one",
+                hint="mount a path whose last part has letters, digits, `_`, `-` and `.` only, and begins with none of the last two",
+            )
+    targets = [mount.target for mount in request.mounts]
+    twice = next((target for target in targets if targets.count(target) > 1), None)
+    if twice is not None:
+        raise UsageError(
+            f"two mounts would have the same name in the jail, `{_shown(twice)}`", hint="mount the directory above both"
+        )
+
+
+def _seen_from(path: Path, home: Path) -> str:
+    if path == home:
+        return "that very directory"
+    return "in it" if home.is_relative_to(path) else "around it"
+
+
+def _check_room(request: RunRequest) -> None:
+    """Limits in which the program's own files, or an interpreter at all, have no room."""
+    limits = request.limits
+    size = len(request.code) + sum(len(file.content) for file in request.files)
+    if size > limits.disk_mib * _MIB:
+        raise UsageError(
+            f"program and input files have {size} bytes, more than the workspace of {limits.disk_mib} MiB",
+            hint="ask for a higher limit `disk_mib`, or give less",
+        )
+    least = {"memory_mib": _LEAST_MEMORY_MIB, "open_files": _LEAST_OPEN_FILES, "files": len(request.files) + _OWN_FILES}
+    for name, minimum in least.items():
+        if getattr(limits, name) < minimum:
+            raise UsageError(
+                f"limit `{name}` is {getattr(limits, name)}, too small for this program to start",
+                hint=f"ask for at least {minimum}, or leave it out to get the profile's own",
+            )
 
 
 def resolve_mounts(mounts: Sequence[MountRequest]) -> tuple[MountRequest, ...]:
@@ -181,8 +243,12 @@ def resolve_mounts(mounts: Sequence[MountRequest]) -> tuple[MountRequest, ...]:
 
 
 def _is_name(name: str) -> bool:
-    """Whether it is a plain name of at most 120 bytes."""
-    return bool(_FILE_NAME.fullmatch(name)) and len(name.encode("utf-8", "surrogatepass")) <= _NAME_BYTES
+    """Whether it is a plain name of at most 120 bytes that shows as it is."""
+    return (
+        name.isprintable()
+        and bool(_FILE_NAME.fullmatch(name))
+        and len(name.encode("utf-8", "surrogatepass")) <= _NAME_BYTES
+    )
 
 
 def _shown(text: str) -> str:

@@ -105,6 +105,8 @@ def _fill(
 ) -> None:
     places.directory.write_text(directory, encoding="utf-8")
     places.configuration.write_text(_CONFIGURATION + configuration, encoding="utf-8")
+    for path in (places.directory, places.configuration):
+        path.chmod(0o600)  # whatever the umask: a home that others could write is refused
     principals = Directory.from_file(places.directory)
     policy_set.write_to(places.policies)
     for folder in (places.advisories, places.environments, places.reviews, places.jails, places.owners, places.scratch):

@@ -107,7 +107,7 @@ def _own_key(places: Places) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"the verifier key `{path}` cannot be read",
-            hint="give --key FILE, or set CUSTODY_HOME to a home that `custody init` made",
+            hint="give --key FILE with the copy that was given away, or set CUSTODY_HOME to the right home",
         ) from error
 
 

@@ -5,6 +5,7 @@ processes silently loses updates (tests/ledger shows it). Here every transaction
 It must never create a database by opening one, and never weaken `synchronous=FULL`: an acknowledged entry survives a power cut.
 """
 
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -33,6 +34,8 @@ Row = tuple[object, ...]
 
 _READING = "custody_reading"
 _PAGE = 128
+_SHARED_MEMORY_BYTES = 32 * 1024
+"""What SQLite wants at least beside a database in WAL mode (sqlite.org/walformat.html, 2)."""
 
 
 def make_engine(uri: str, *, wait_seconds: float, read_only: bool) -> Engine:
@@ -129,14 +132,17 @@ def in_plain_words(database: Path) -> Iterator[None]:
 def require_file(database: Path) -> None:
     """Refuse where there is no database."""
     if not database.is_file():
-        raise ConfigurationError(f"there is no ledger at `{database}`", hint="run `custody init`")
+        raise ConfigurationError(
+            f"there is no ledger at `{database}`",
+            hint="put it back from the copy that you keep: a ledger cannot be made again, and `custody init` makes another one only where no home is",
+        )
 
 
 _MEANINGS = {
     sqlite3.SQLITE_BUSY: ("is locked by another process", "try again; if it stays, look for who holds it open"),
     sqlite3.SQLITE_LOCKED: ("is locked by another connection", "try again"),
     sqlite3.SQLITE_READONLY: ("is read-only", "look at the owner and mode of the file, its directory and the mount"),
-    sqlite3.SQLITE_FULL: ("has no room left on its disk", "free some space; nothing was written"),
+    sqlite3.SQLITE_FULL: ("has no room left on its disk", "free some space; what was about to be recorded is not"),
     sqlite3.SQLITE_IOERR: ("cannot be read or written by the disk", "look at the machine's own log"),
     sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "look at the owner and mode of the file and its directory"),
     sqlite3.SQLITE_CORRUPT: ("is damaged", "keep it as it is and run `custody verify`"),
@@ -144,7 +150,17 @@ _MEANINGS = {
 }
 
 
+def _is_full(folder: Path) -> bool:
+    """Whether the disk has no room for another page."""
+    try:
+        return shutil.disk_usage(folder).free < _SHARED_MEMORY_BYTES
+    except OSError:
+        return False
+
+
 def _explain(error: BaseException | None, database: Path) -> LedgerError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_IOERR and _is_full(database.parent):
+        code = sqlite3.SQLITE_FULL  # without a byte free SQLite fails before it writes, at its index of the log
     meaning, hint = _MEANINGS.get(code, (f"cannot be used: {error}", "run `custody verify` and look at what it says"))
     return LedgerError(f"the ledger `{database}` {meaning}", hint=hint)

@@ -19,7 +19,7 @@ _PRIVATE = "signing.key"
 _PUBLIC = "verifier.key"
 _SUCCESSOR = "signing.key.next"
 _MEMORY = "last-signed.json"
-_MISSING_HINT = "run `custody init`"
+_LOST_HINT = "put it back from the copy that you keep: a key cannot be made again"
 
 
 class KeyDirectory:
@@ -70,7 +70,7 @@ class KeyDirectory:
         try:
             return Signer.parse(text)
         except EvidenceError as error:
-            raise ConfigurationError(f"{error.message}: `{path}`", hint="put the key back from a backup") from error
+            raise ConfigurationError(f"{error.message}: `{path}`", hint=_LOST_HINT) from error
 
     def verifier(self) -> Verifier:
         """The public half."""
@@ -78,7 +78,7 @@ class KeyDirectory:
         try:
             return Verifier.parse(_read(path))
         except EvidenceError as error:
-            raise ConfigurationError(f"{error.message}: `{path}`", hint="put the key back from a backup") from error
+            raise ConfigurationError(f"{error.message}: `{path}`", hint=_LOST_HINT) from error
 
     def identity(self) -> tuple[int, int]:
         """Changes whenever the private key is replaced."""
@@ -123,11 +123,9 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise ConfigurationError(f"the ledger's key is missing: `{path}`", hint=_MISSING_HINT) from error
+        raise ConfigurationError(f"the ledger's key is missing: `{path}`", hint=_LOST_HINT) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"the ledger's key cannot be read: `{path}`", hint="put it back from a backup"
-        ) from error
+        raise ConfigurationError(f"the ledger's key cannot be read: `{path}`", hint=_LOST_HINT) from error
 
 
 def _write_new(path: Path, text: str) -> None:

@@ -248,4 +248,7 @@ def _trusted(verifier_key: str) -> Verifier:
     try:
         return Verifier.parse(verifier_key)
     except EvidenceError as error:
-        raise LedgerError(error.message, hint="give the vkey text that `custody init` showed") from error
+        raise LedgerError(
+            error.message,
+            hint="give --key with the copy of `keys/verifier.key` that was given away; the one in the home may have been changed",
+        ) from error

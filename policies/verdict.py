@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import PolicyError
+from .action_words import in_words
 from .bundle import Bundle, Item
 from .engine import ENGINE, Answer, Engine, EngineRequest, Json, Uid
 from .rules import DEFAULT_DENY, EVALUATION_ERROR, Effect, Rule
@@ -87,7 +88,7 @@ def reasons_of(verdict: Verdict, rules: Mapping[str, Rule]) -> tuple[Reason, ...
             continue
         for name in item.rules:
             if name == DEFAULT_DENY:
-                said.setdefault(name, f"No rule permits {item.action} of {_shown(item.resource)}")
+                said.setdefault(name, f"No rule lets this principal {in_words(item.action, _shown(item.resource))}")
             elif name == EVALUATION_ERROR:
                 said.setdefault(name, "The request could not be judged, and is denied for that")
             else:

@@ -3,6 +3,7 @@
 Heavy parts (Prefect, SQLAlchemy, FastAPI, cedarpy) are imported inside the command that needs them, so that `custody --help` answers at once.
 """
 
+import errno
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -28,6 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+_OF_STREAMS = {errno.EPIPE, errno.ENOSPC}
 
 
 def _version(wanted: bool) -> None:
@@ -97,13 +101,13 @@ def _run() -> int:
         code = fail("an argument is not text", "arguments are UTF-8", Exit.USAGE, json=json_wanted())
     except UndeliveredError:
         raise
-    except BrokenPipeError as error:
-        raise UndeliveredError(error) from error
     except MemoryError:
         code = fail(
             "out of memory", "give the machine more, or make the request smaller", Exit.FAILURE, json=json_wanted()
         )
-    except Exception as error:  # noqa: BLE001 - at the door: an agent must never meet a traceback
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OF_STREAMS and error.filename is None:
+            raise UndeliveredError(error) from error  # the parser prints its help without us
         code = fail(
             f"internal error: {type(error).__name__}: {error}",
             "please report it; CUSTODY_DEBUG=1 shows where",
@@ -132,7 +136,7 @@ def json_typed(words: Sequence[str]) -> bool:
                 waiting.pop()
         elif isinstance(command, TyperGroup):
             command = command.commands.get(word)
-        elif isinstance(command, TyperCommand) and not command.allow_interspersed_args:
+        elif isinstance(command, TyperCommand) and not command.context_settings.get("allow_interspersed_args", True):
             return False
     return False
 

@@ -2,13 +2,14 @@
 
 import sys
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import Exit, UsageError
 from .exposure import exposure_lines
-from .output import Json, door, print_json, say, shown, table
+from .output import Json, door, print_json, say, shown, table, timestamp
 
 if TYPE_CHECKING:
     from ..flows.approvals import Held
@@ -33,6 +34,11 @@ def approve(
     json: Json = False,
 ) -> int:
     """Show exactly what waits for approval, and approve it: by another person than the one who asked."""
+    if run is None and (yes or comment):
+        raise UsageError(
+            "nothing was named to approve",
+            hint="`custody approve` lists what waits, `custody approve RUN --yes` approves",
+        )
     with door() as (house, caller):
         from ..flows.approvals import approve as grant
         from ..flows.approvals import held_for, held_for_all
@@ -80,7 +86,7 @@ def _list_held(held: "list[Held]", *, json: bool) -> int:
                         "run": h.run,
                         "principal": h.submission.principal,
                         "roles": list(h.held.roles),
-                        "expires": h.held.expires,
+                        "expires": timestamp(datetime.fromisoformat(h.held.expires)),
                     }
                     for h in held
                 ]

@@ -67,8 +67,6 @@ def _print_findings(findings: "Findings") -> None:
                 for f in findings.pins
             ],
         )
-    else:
-        say("there is nothing to audit in this file")
     if findings.data is not None:
         data = findings.data
         say(f"data: {data.data_class}, {data.records} records from {shown(data.source)}, as of {data.as_of:%Y-%m-%d}")

@@ -55,7 +55,11 @@ def make_request(house: "House", caller: "Principal", asked: Asked) -> "RunReque
             hint="make one with `uv pip compile --generate-hashes`, and give it with --requirements",
         )
     requirements = b"" if asked.requirements is None else files.read(asked.requirements)
-    parse_requirements(requirements, name=str(asked.requirements))  # here a mistake is named by its own file and line
+    lock = parse_requirements(requirements, name=str(asked.requirements))  # a mistake is named by its own file and line
+    if asked.requirements is not None and not lock.pins:
+        raise UsageError(
+            f"`{asked.requirements}` names no package", hint="leave it out, or pin what is needed: NAME==VERSION"
+        )
     profile = asked.profile or house.settings.profile
     return RunRequest(
         principal=caller,

@@ -162,7 +162,9 @@ def list_runs(
     """List the newest runs that you may see."""
     with door() as (house, caller):
         from ..flows.access import list_runs as summaries
+        from ..flows.machine import recover
 
+        recover(house)  # a run whose process died has its end before it is shown
         found = summaries(house, caller, limit=limit)
     if json:
         print_json({"runs": [asdict(summary) for summary in found]})
@@ -187,7 +189,9 @@ def show_run(
     with door() as (house, caller):
         from ..flows.access import artefacts_of
         from ..flows.access import show_run as entries_of
+        from ..flows.machine import recover
 
+        recover(house)
         keep = place_for(house, out)
         found = entries_of(house, caller, run)
         artefacts = artefacts_of(house, found) if out is not None else {}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from custody.errors import ConfigurationError, CustodyError, EvidenceError, Exit, UsageError
+from custody.errors import CustodyError, EvidenceError, Exit, UsageError
 from custody.flows import pins
 from custody.flows.house import House, Places, open_house, open_ledger
 from custody.flows.pins import keep_pin, read_pin
@@ -511,9 +511,17 @@ def test_a_proof_is_for_who_may_read_the_entry(house: House) -> None:
 def test_a_changed_proof_and_what_is_no_proof_prove_nothing(house: House, tmp_path: Path) -> None:
     proof = prove(house, named(house, "alice"), "1").proof
     with pytest.raises(EvidenceError):
-        check_receipt(receipt(tmp_path, proof.replace("index 1", "index 0")), key=house.places.verifier_key, files=house.settings.caller_files)
+        check_receipt(
+            receipt(tmp_path, proof.replace("index 1", "index 0")),
+            key=house.places.verifier_key,
+            files=house.settings.caller_files,
+        )
     with pytest.raises(EvidenceError):
-        check_receipt(receipt(tmp_path, proof.replace("extra e", "extra f")), key=house.places.verifier_key, files=house.settings.caller_files)
+        check_receipt(
+            receipt(tmp_path, proof.replace("extra e", "extra f")),
+            key=house.places.verifier_key,
+            files=house.settings.caller_files,
+        )
     (tmp_path / "noise").write_bytes(os.urandom(1000))
     for path in (tmp_path / "noise", tmp_path / "none", tmp_path):
         with pytest.raises(UsageError):
