@@ -277,7 +277,7 @@ def test_an_address_that_answers_without_end_is_given_up(
 ) -> None:
     monkeypatch.setattr(pins, "_FETCH_SECONDS", 0.3)
     with answering(answer) as address, pytest.raises(UsageError, match="cannot be fetched"):
-        read_pin(address, home=settings.home)
+        read_pin(address, settings.caller_files)
 
 
 def test_no_more_is_read_from_an_address_than_a_pin_may_have(settings: Settings) -> None:
@@ -290,7 +290,7 @@ def test_no_more_is_read_from_an_address_than_a_pin_may_have(settings: Settings)
             sent.append(1)
 
     with answering(pour) as address:
-        assert len(read_pin(address, home=settings.home).note) <= 64 * 1024
+        assert len(read_pin(address, settings.caller_files).note) <= 64 * 1024
     assert len(sent) < 1000
 
 
@@ -307,7 +307,7 @@ def test_no_more_is_read_from_an_address_than_a_pin_may_have(settings: Settings)
 )
 def test_what_is_no_note_is_refused_from_an_address_too(settings: Settings, head: bytes) -> None:
     with answering(lambda connection: connection.sendall(head)) as address, pytest.raises(UsageError):
-        read_pin(address, home=settings.home)
+        read_pin(address, settings.caller_files)
 
 
 def test_of_several_pins_the_newest_anchors_and_one_that_differs_is_found(
