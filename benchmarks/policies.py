@@ -1,4 +1,4 @@
-"""What the gate costs over plain Cedar, and what code facts cost over parsing alone.
+"""What the gate costs over plain Cedar, what code facts cost over parsing alone, and what a long past costs over a short one.
 
 python benchmarks/policies.py [--json] [--quick]
 """
@@ -12,14 +12,19 @@ import platform
 import re
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import cedarpy
 
-from custody.policies import Gate, PolicySet, read_code
+from custody.flows.history import history_of
+from custody.ledger import Draft, Ledger, LedgerFiles, events
+from custody.policies import Directory, Gate, PolicySet, read_code
 from custody.policies.reader_process import ReaderProcess
 from custody.policies.types import (
     Allowed,
@@ -38,6 +43,13 @@ BUNDLE = 10
 RULES = (50, 500)
 GATE_TARGET = 1.5
 FACTS_TARGET = 3.0
+PAST_TARGET = 1.5
+PAST_ROUNDS = 60
+ENTRIES = 100_000
+QUICK_ENTRIES = 20_000
+GROWTH = 20
+"""The longer ledger has so many times the entries of the shorter one."""
+APPENDED = 2000
 LINES = 200
 
 NOW = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -70,7 +82,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     options = parser.parse_args()
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
-    results = [*(gate_result(rules, rounds) for rules in RULES), facts_result(rounds)]
+    results = [*(gate_result(rules, rounds) for rules in RULES), facts_result(rounds), past_result(options.quick)]
     if options.json:
         print(json.dumps({"machine": machine(), "results": [asdict(result) for result in results]}, indent=2))
     else:
@@ -193,6 +205,60 @@ def _lines() -> Iterator[str]:
         "    for line in summarise_0(everything):",
         "        print(line)",
     )
+
+
+# ---------------------------------------------------------------- the past
+
+
+def past_result(quick: bool) -> Result:  # noqa: FBT001 - from the command line
+    """Everything that rules may know of a principal's past, on a ledger that is many times as long as another."""
+    short, long = (QUICK_ENTRIES if quick else ENTRIES) // GROWTH, QUICK_ENTRIES if quick else ENTRIES
+    directory = Directory.from_text('[humans.alice]\n[agents.scout]\nowner = "alice"\n')
+    who = directory.principals["scout"]
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        ledgers = [stack.enter_context(grown(Path(folder) / str(size), size)) for size in (long, short)]
+
+        def told(ledger: Ledger) -> Callable[[], object]:
+            return lambda: history_of(ledger, directory, who, now=NOW)
+
+        return compared(
+            f"history and budgets on a ledger of {long} entries",
+            told(ledgers[0]),
+            told(ledgers[1]),
+            baseline=f"the same on {short} entries",
+            target=PAST_TARGET,
+            rounds=PAST_ROUNDS,
+        )
+
+
+def grown(folder: Path, size: int) -> Ledger:
+    """A ledger of runs that ended over two months, the last minutes of both of any size alike."""
+    ledger = Ledger.create(LedgerFiles(folder / "ledger.sqlite", folder / "keys"), origin="custody.local/benchmark")
+    output = events.OutputRecord(sha256="0" * 64, seen=10, truncated=False, redactions=0, payload=None)
+    ended = events.RunFinished(
+        end="executed",
+        started=True,
+        outcome="succeeded",
+        explanation="",
+        rules=(),
+        usage=events.UsageRecord(wall_ms=900, cpu_ms=150, peak_memory_bytes=None, peak_processes=None),
+        stdout=output,
+    )
+    step = timedelta(days=60) / size
+    for begin in range(0, size, APPENDED):
+        ledger.append(
+            [
+                Draft(
+                    id=f"event-{number}",
+                    event=ended,
+                    actor="scout",
+                    time=NOW - timedelta(days=60, hours=2) + step * number,
+                    run=f"run-{number}",
+                )
+                for number in range(begin, min(size, begin + APPENDED))
+            ]
+        )
+    return ledger
 
 
 # ---------------------------------------------------------------- measuring

@@ -4,47 +4,37 @@ It must never take a figure from a caller, and counts by authenticated principal
 """
 
 from datetime import datetime, timedelta
-from itertools import islice
 
 from ..ledger import Ledger, events
 from ..policies import Directory
 from ..policies.types import History, Principal
+from .past import past_of
 from .spending import budgets_of
 
 __all__ = ["history_of"]
-
-_RECENT_RUNS = 200
-"""How many past runs are read for what is known; older ones count as new again."""
 
 
 def history_of(ledger: Ledger, directory: Directory, who: Principal, *, now: datetime) -> History:
     """Counts and known things of one principal up to now."""
     principal = who.id
-    ten_minutes, hour = now - timedelta(minutes=10), now - timedelta(hours=1)
-    ends = ("run:finished",)
+    hour = now - timedelta(hours=1)
 
-    def ended(outcome: str, since: datetime) -> int:
-        return ledger.count(kinds=ends, actor=principal, outcome=outcome, since=since)
+    def ended(outcome: str) -> int:
+        return ledger.count(kinds=("run:finished",), actor=principal, outcome=outcome, since=hour)
 
-    packages: set[str] = set()
-    hosts: set[str] = set()
-    past = ledger.entries(kinds=("dependencies:resolved", "run:started"), actor=principal, newest_first=True)
-    for entry in islice(past, _RECENT_RUNS):
-        match entry.event:
-            case events.DependenciesResolved(pins=pins):
-                packages.update(f"{pin.name}=={pin.version}" for pin in pins)
-            case events.RunStarted(hosts=granted):
-                hosts.update(f"{host.name}:{host.port}" for host in granted)
-            case _:
-                pass
+    past = past_of(ledger, principal, now=now)
     return History(
-        denied_10m=_denials(ledger, principal, since=ten_minutes),
-        failed_1h=ended("failed", hour) + ended("violated_policy", hour),
+        denied_10m=_denials(ledger, principal, since=now - timedelta(minutes=10)),
+        failed_1h=ended("failed") + ended("violated_policy"),
         runs_1h=ledger.count(kinds=("run:submitted",), actor=principal, since=hour),
-        runs_total=ledger.count(kinds=("run:submitted",), actor=principal),
-        known_packages=tuple(sorted(packages)),
-        known_hosts=tuple(sorted(hosts)),
-        spent=budgets_of(ledger, directory, who, now=now),
+        runs_total=past.runs,
+        known_packages=past.granted("package"),
+        known_hosts=past.granted("host"),
+        known_paths=(
+            *(f"read {path}" for path in past.granted("read")),
+            *(f"write {path}" for path in past.granted("write")),
+        ),
+        spent=budgets_of(ledger, directory, who, past=past, now=now),
     )
 
 

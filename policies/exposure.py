@@ -33,6 +33,11 @@ def exposure_of(
         pin for pin, name in sorted(pins.items()) if pin not in known_packages and name not in known_packages
     ]
     new_hosts = [host for host in names if host not in known_hosts]
+    known_paths = set(history.known_paths)
+    # who wrote to a place has read what lies there
+    new_paths = sorted(
+        {f"{m.access} {m.path}" for m in mounts if not known_paths & {f"{m.access} {m.path}", f"write {m.path}"}}
+    )
     return Exposure(
         hosts=tuple(names),
         readable=_described(mounts, Access.READ, lists),
@@ -41,7 +46,7 @@ def exposure_of(
         packages_with_findings=tuple(
             sorted({f"{p.name}=={p.version}" for p in dependencies.packages if _has_findings(p)})
         ),
-        new=(*(f"host {host}" for host in new_hosts), *(f"package {pin}" for pin in new_packages)),
+        new=(*new_paths, *(f"host {host}" for host in new_hosts), *(f"package {pin}" for pin in new_packages)),
     )
 
 

@@ -106,5 +106,8 @@ class History:
     runs_1h: int = 0
     runs_total: int = 0
     known_packages: tuple[str, ...] = ()
+    """Of runs that started, lately: what was only asked for, or denied, is as new as before."""
     known_hosts: tuple[str, ...] = ()
+    known_paths: tuple[str, ...] = ()
+    """`read PATH` and `write PATH`."""
     spent: Budgets = Budgets()

@@ -115,6 +115,7 @@ class _HistoryFile(BaseModel):
     runs_total: int = 1
     known_packages: _NAMES = ()
     known_hosts: _NAMES = ()
+    known_paths: _NAMES = ()
     spent: _BudgetsFile = _BudgetsFile()
 
     def history(self) -> History:

@@ -9,7 +9,6 @@ import pytest
 from custody.flows.history import history_of
 from custody.flows.house import House, new_id, now, open_house
 from custody.flows.setup import initialise
-from custody.flows.spending import budgets_of
 from custody.ledger import Draft, events
 from custody.policies import read_code
 from custody.policies.types import Budgets, Usage
@@ -72,7 +71,7 @@ def used(
 
 
 def spent(house: House, who: str) -> Budgets:
-    return budgets_of(house.ledger, house.directory, named(house, who), now=house.clock())
+    return history_of(house.ledger, house.directory, named(house, who), now=house.clock()).spent
 
 
 def test_nothing_was_used_in_a_new_home(house: House) -> None:
