@@ -23,7 +23,7 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "verifyLedger": "verify the ledger",
         "runReview": "make reviews",
         "signReview": "sign reviews",
-        "changePolicy": "change policies",
+        "changePolicy": "change the policies",
         "readPrincipals": "read who the principals are",
         "managePrincipals": "change who the principals are",
         "importAdvisories": "import advisory data",
@@ -31,7 +31,18 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 _WITH_OBJECT: Final = frozenset(
-    {"install", "connect", "mountRead", "mountWrite", "approve", "refuse", "continueRun", "cancelRun", "readRun"}
+    {
+        "install",
+        "connect",
+        "mountRead",
+        "mountWrite",
+        "approve",
+        "refuse",
+        "continueRun",
+        "cancelRun",
+        "readRun",
+        "changePolicy",
+    }
 )
 
 

@@ -65,6 +65,8 @@ REFUSED = {
     "run requirements": Refused(("run", "-r", "locked/secret", "open.py")),
     "run inputs": Refused(("run", "-i", "locked/secret", "open.py")),
     "run out": Refused(("run", "--out", "locked/new", "open.py")),
+    "run receipt": Refused(("run", "--receipt", "locked/new", "open.py")),
+    "runs continue receipt": Refused(("runs", "continue", RUN, "--receipt", "locked/new")),
     "check program": Refused(("check", "locked/secret")),
     "check requirements": Refused(("check", "-r", "locked/secret", "open.py")),
     "check inputs": Refused(("check", "-i", "locked/secret", "open.py")),

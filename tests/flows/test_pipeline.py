@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from custody.errors import Exit, LedgerError
+from custody.errors import Exit, LedgerError, SandboxError
 from custody.flows import pipeline
 from custody.flows.conduct import run_directly
 from custody.flows.house import House, Places, open_house
 from custody.flows.intake import receive
 from custody.flows.passage import Conductor
 from custody.ledger import events, verify_ledger
-from custody.policies.types import HostRequest, InputFile
+from custody.policies.types import HostRequest
 from custody.sandbox import Sandbox
 from tests.conftest import MakeHome
 
@@ -78,12 +78,16 @@ def _must_not_be_called(*_: object, **__: object) -> None:
     raise AssertionError("the jail was started")
 
 
-def test_what_no_jail_could_run_under_its_grant_is_never_started(house: House, ask: Ask) -> None:
-    request = ask()
-    limits = replace(request.limits, disk_mib=1)
-    done = go(house, replace(request, limits=limits, files=(InputFile("data.bin", b"x" * (2 << 20)),)))
+def test_what_no_jail_could_run_under_its_grant_is_never_started(
+    house: House, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise SandboxError("the interpreter went away", hint="bring it back")
+
+    monkeypatch.setattr(Sandbox, "check", refuse)
+    done = go(house, ask())
     assert (done.end, done.exit_code) == ("unavailable", Exit.FAILURE)
-    assert "more than the workspace of 1 MiB" in done.explanation
+    assert done.explanation == "the interpreter went away: bring it back"
     recorded = kinds(house, done.run)
     assert "run:claimed" not in recorded
     assert recorded.count("run:finished") == 1

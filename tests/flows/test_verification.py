@@ -137,7 +137,7 @@ def test_a_home_behind_a_link_is_the_same_home(settings: Settings, tmp_path: Pat
     verify(behind, actor="alice", write_pin_to=settings.home / "pin.note")
     for name in (settings.home / "pin.note", tmp_path / "link" / "pin.note"):
         for home in (settings, behind):
-            assert not read_pin(str(name), home=home.home).outside
+            assert not read_pin(str(name), home.caller_files).outside
     verified = verify(behind, actor="alice", pins=[str(settings.home / "pin.note")])
     assert (verified.exit_code, verified.verification.consistent) == (Exit.UNANCHORED, True)
 
