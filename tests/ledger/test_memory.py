@@ -13,7 +13,7 @@ from custody.ledger import memory as under_test
 from custody.ledger.memory import _PLACE, Signed, SignerMemory
 from custody.ledger.tree import leaf_hash
 
-from .drafts import Drafts
+from .drafts import ORIGIN, Drafts
 
 ROOT = leaf_hash(b"x")
 
@@ -170,3 +170,32 @@ def test_two_spoilt_places_are_no_memory(memory: SignerMemory) -> None:
         file_of(memory).write_bytes(content)
         with pytest.raises(EvidenceError, match="memory cannot be read"):
             memory.recall()
+
+
+def test_a_ledger_that_is_closed_waits_for_what_it_did_not_wait_for(
+    files: LedgerFiles, drafts: Drafts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "_SETTLED_EVERY", 1e9)
+    Ledger.create(files, origin=ORIGIN).close()
+    place = files.keys / "last-signed.json"
+    with Ledger.open(files) as ledger:
+        ledger.append([drafts.make()])
+        disk = Disk(monkeypatch, place.read_bytes())
+        ledger.append([drafts.make()])
+        assert len(disk.events) == 1
+    assert disk.events[-1] is None
+    for content in disk.contents(len(disk.events)):
+        place.write_bytes(content)
+        assert SignerMemory(place).recall().size == 2
+
+
+def test_a_memory_that_is_gone_when_the_ledger_is_closed_is_met_by_the_next_append(
+    files: LedgerFiles, drafts: Drafts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "_SETTLED_EVERY", 1e9)
+    with Ledger.create(files, origin=ORIGIN) as ledger:
+        for _ in range(2):
+            ledger.append([drafts.make()])
+        (files.keys / "last-signed.json").unlink()
+    with Ledger.open(files) as ledger, pytest.raises(EvidenceError, match="memory is gone"):
+        ledger.append([drafts.make()])
