@@ -39,7 +39,12 @@ def history_of(ledger: Ledger, directory: Directory, who: Principal, *, now: dat
 
 
 def _denials(ledger: Ledger, principal: str, *, since: datetime) -> int:
-    """Denied and blocked attempts; those that the lockout itself denied do not count, or it would never end."""
+    """Attempts that rules denied or blocked; those that the lockout denied do not count, or it would never end.
+
+    What is blocked without a rule, as by an index that does not answer, is nobody's attempt at anything.
+    """
     ends = ledger.entries(kinds=("run:finished",), actor=principal, since=since)
     finished = (entry.event for entry in ends if isinstance(entry.event, events.RunFinished))
-    return sum(event.end in {"denied", "blocked"} and "lockout" not in event.rules for event in finished)
+    return sum(
+        event.end in {"denied", "blocked"} and bool(event.rules) and "lockout" not in event.rules for event in finished
+    )

@@ -125,7 +125,7 @@ class Book:
                 started=end == "executed",
                 outcome="failed" if end == "executed" else None,
                 explanation="",
-                rules=(),
+                rules=() if end == "executed" else ("some-rule",),
                 usage=events.UsageRecord(wall_ms=700, cpu_ms=cpu_ms, peak_memory_bytes=None, peak_processes=None),
                 stdout=output,
             ),

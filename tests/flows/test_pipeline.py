@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from custody.errors import Exit, LedgerError, SandboxError
-from custody.flows import pipeline
+from custody.flows import ending, pipeline
 from custody.flows.conduct import run_directly
 from custody.flows.house import House, Places, open_house
 from custody.flows.intake import receive
@@ -247,6 +247,13 @@ def test_history_counts_what_was_denied(house: House, ask: Ask) -> None:
     assert "lockout" in done.rules
     other = run_directly(house, ask(who="carol"))
     assert other.end == "executed"
+
+
+def test_what_was_blocked_by_no_rule_locks_nobody_out(house: House, ask: Ask) -> None:
+    for _ in range(6):
+        passage = receive(house, ask(), conductor=Conductor.DIRECT)
+        ending.end_without_execution(house, passage, "blocked", "the index does not answer")
+    assert go(house, ask()).end == "executed"
 
 
 def test_the_stored_request_is_what_was_asked(house: House, ask: Ask) -> None:
