@@ -173,6 +173,8 @@ def approve(house: House, run: str, approver: Principal, *, comment: str) -> int
             is on record.
     """
     answer = _answer(house, run, approver, "approve")
+    # read before it is looked at whether there is one: of two at the same moment both then count the same, and one is written
+    earlier = sum(1 for _ in house.ledger.entries(run=run, kinds=("approval:granted",)))
     _require_current(house, answer)
     now = house.clock()
     batch = answer.batch
@@ -185,9 +187,18 @@ def approve(house: House, run: str, approver: Principal, *, comment: str) -> int
             decision=answer.decision,
             comment=clean(house.redactor, comment, 300),
             expires=entries.timestamp(now + timedelta(hours=house.settings.approvals.valid_hours)),
-        )
+        ),
+        # INVARIANT: named after those before it, so that of two at the same moment only one can be written
+        id=f"{run}/granted/{answer.role}/{earlier}",
     )
-    return batch.write()[-1].index
+    try:
+        return batch.write()[-1].index
+    except ConflictError as error:
+        raise CustodyError(
+            f"run `{run}` was approved by somebody else at the same moment",
+            hint=f"the requester runs `custody runs continue {run}`",
+            exit_code=Exit.DENIED,
+        ) from error
 
 
 def refuse(house: House, run: str, person: Principal, *, comment: str) -> int:

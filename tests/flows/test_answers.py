@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from custody.errors import CustodyError, Exit, UsageError
+from custody.flows import approvals
 from custody.flows.approvals import approval_events, approve, held_for, held_for_all, refuse
 from custody.flows.conduct import continue_run
 from custody.flows.house import House, now, open_house
@@ -75,6 +76,25 @@ def test_an_approval_is_given_once(house: House, ask: Ask) -> None:
         approve(house, held.run, named(house, "carol"), comment="me too")
     assert kinds(house, held.run).count("approval:granted") == 1
     assert denials(house, held.run) == [("approve", "carol", ("approval-binding",))]
+
+
+def test_of_two_approvals_at_the_same_moment_one_is_written(
+    house: House, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = go(house, ask(HIDDEN, who="scout")).run
+    real = approvals._require_current
+
+    def meanwhile(*given: object) -> None:
+        real(*given)  # type: ignore[arg-type]  # passed on as it came
+        monkeypatch.setattr(approvals, "_require_current", real)
+        approve(house, held, named(house, "carol"), comment="first")
+
+    monkeypatch.setattr(approvals, "_require_current", meanwhile)
+    with pytest.raises(CustodyError, match="at the same moment") as caught:
+        approve(house, held, named(house, "bob"), comment="second")
+    assert caught.value.exit_code == Exit.DENIED
+    (granted,) = house.ledger.entries(run=held, kinds=("approval:granted",))
+    assert granted.actor == "carol"
 
 
 def test_an_answer_that_comes_too_late_is_refused(house: House, ask: Ask) -> None:
