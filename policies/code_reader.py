@@ -122,7 +122,7 @@ class Facts:
     def keep(self, where: set[str], text: str) -> None:
         """Keep a text, if there is room."""
         if len(where) < MAX_LIST:
-            where.add(text[:MAX_TEXT])
+            where.add(text[:MAX_TEXT].encode("utf-8", "replace").decode())  # an escape may make half a character
 
     def as_json(self) -> bytes:
         """All of it, sorted."""

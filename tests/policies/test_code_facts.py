@@ -155,6 +155,30 @@ def test_what_cannot_be_read_is_said(reader: object, code: bytes, error: str, fl
     assert seen.sha256 == hashlib.sha256(code).hexdigest()
 
 
+@pytest.mark.parametrize("escape", [r"\ud800", r"\udfff", r"\U0000dc80"])
+def test_half_a_character_in_a_text_hides_nothing_else(reader: object, escape: str) -> None:
+    """Written as an escape it is a text that Python takes and that no answer of the reader could carry."""
+    program = f"import os\nos.system('x')\nopen('/srv/{escape}')\nurl = 'https://a{escape}.example/'\nexec('1')\n"
+    seen = facts(reader, program)
+    assert (seen.parsed, seen.error) == (True, "")
+    assert {"process", "dynamic_code"} <= set(seen.flags)
+    assert seen.paths == ("/srv/?",)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        b"import os\ros.system('x')\r",
+        b"\x0cimport os\nos.system('x')\n",
+        "\ufeffimport os\nos.system('x')\n".encode(),
+        b"import os; os.system('" + b"a" * (1024 * 1024 - 40) + b"')",
+    ],
+    ids=["carriage returns", "a form feed", "a byte order mark", "one line of a mebibyte"],
+)
+def test_odd_lines_hide_nothing(reader: object, code: bytes) -> None:
+    assert "process" in facts(reader, code).flags
+
+
 def test_what_cannot_be_parsed_is_still_searched(reader: object) -> None:
     seen = facts(reader, "print( \u202e 'https://a.example/' ghp_" + "a" * 36)
     assert not seen.parsed

@@ -47,6 +47,18 @@ HIDING = code_facts(flags=("obfuscated",))
 BOBS_RUN = RunSubject(run="run-7", requester="bob", requester_kind=PrincipalKind.HUMAN)
 
 
+def test_a_set_of_thousands_of_rules_decides_and_names_the_one_that_fired(shipped: PolicySet) -> None:
+    """Cedar names rules by position; the answer has to be the id all the same."""
+    rule = '@id("extra-{n}") @reason("x") forbid (principal, action == Action::"execute", resource) when {{ context.limits.memory_mib == {m} }};\n'
+    many = {
+        f"extra-{k}.cedar": "".join(rule.format(n=n, m=n + 1) for n in range(k, k + 500)) for k in range(0, 3000, 500)
+    }
+    gate = Gate(PolicySet(dict(shipped.files) | many))
+    assert gate.rules > 3000
+    for memory, rules in ((1, ("extra-0",)), (1778, ("extra-1777",)), (2048, ("extra-2047",))):
+        assert Asking(gate).run(request(limits=replace(Limits(), memory_mib=memory))).basis.rules == rules
+
+
 def test_an_allowance_carries_the_grant_and_what_decided(asking: Asking, shipped: PolicySet) -> None:
     decision = asking.run(request(limits=Limits(memory_mib=64)))
     assert isinstance(decision, Allowed)
