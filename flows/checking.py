@@ -128,7 +128,7 @@ def _remedies(decision: Decision | Permitted, findings: Findings | None, *, clos
             remedies.append(upgrade)
     if isinstance(decision, Denied):
         remedies += [
-            f"do without the need to {in_words(item.action, item.resource)}, or ask the security team for a rule that permits it"
+            f"do not {in_words(item.action, item.resource)}, or ask the security team for a rule that permits it"
             for item in decision.basis.items
             if item.result == "denied" and item.action in {"connect", "mountRead", "mountWrite"}
         ]

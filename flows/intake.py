@@ -130,10 +130,6 @@ def validate(house: House, request: RunRequest) -> Lock:
     _check_mounts(house, request)
     _check_room(request)
     lock = parse_requirements(request.requirements, name="requirements")
-    if request.requirements and not lock.pins:
-        raise UsageError(
-            "the requirements name no package", hint="leave them out, or pin what is needed: NAME==VERSION"
-        )
     return check_declared(request.declared, lock)
 
 

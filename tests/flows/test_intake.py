@@ -1,15 +1,20 @@
 """Bad input is refused before there is a run, and changes nothing."""
 
+import os
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from custody.errors import Exit, LedgerError, UsageError
+from custody.flows.conduct import run_directly
 from custody.flows.house import House, open_house
 from custody.flows.intake import receive, resolve_mounts
 from custody.flows.passage import Conductor
 from custody.policies.types import Access, HostRequest, InputFile, Limits, MountRequest
 from tests.conftest import MakeHome
 
-from .conftest import Ask
+from .conftest import SMALL, Ask
 
 BAD: dict[str, tuple[dict[str, object], str]] = {
     "code over 1 MiB": ({"code": b"#" * (2**20 + 1)}, "more than 1 MiB"),
@@ -34,6 +39,24 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
     "unpinned requirements": ({"requirements": b"requests\n"}, "requirements"),
     "requirements with options": ({"requirements": b"--index-url http://evil\n"}, "requirements"),
     "declared package that is not in the lock": ({"declared": ("requests",)}, "requests"),
+    "program in place of the outputs": ({"file_name": "out"}, "not a file name"),
+    "program whose name reads backwards": ({"file_name": "a\u202eyp.b"}, "not a file name"),
+    "input file whose name cannot be seen": ({"files": (InputFile("a\u200b", b""),)}, "input file"),
+    "more input than the workspace holds": (
+        {"files": (InputFile("a", b"x" * 2**20),), "limits": Limits(disk_mib=1)},
+        "workspace of 1 MiB",
+    ),
+    "fewer files than are given": (
+        {"files": tuple(InputFile(name, b"") for name in "abc"), "limits": Limits(files=6)},
+        "at least 7",
+    ),
+    "memory for no interpreter": ({"limits": Limits(memory_mib=15)}, "at least 16"),
+    "open files for no interpreter": ({"limits": Limits(open_files=7)}, "at least 8"),
+    "mount of the root": ({"mounts": (MountRequest("/", Access.READ, "root"),)}, "custody's own home"),
+    "two mounts of one name": (
+        {"mounts": (MountRequest("/srv/a/x", Access.READ, "x"), MountRequest("/srv/b/x", Access.READ, "x"))},
+        "same name",
+    ),
     "mount with an odd name": ({"mounts": (MountRequest("/etc", Access.READ, "../x"),)}, "mount"),
 }
 
@@ -50,6 +73,25 @@ def test_bad_input_is_a_usage_error_and_leaves_nothing(house: House, ask: Ask, c
     assert caught.value.hint
     assert house.ledger.size == before
     assert not house.places.owners.exists() or list(house.places.owners.iterdir()) == []
+
+
+@pytest.mark.parametrize("part", ["", "keys", "ledger", "..", "environments/x"])
+@pytest.mark.parametrize("access", list(Access))
+def test_no_part_of_the_home_is_ever_mounted(house: House, ask: Ask, part: str, access: Access) -> None:
+    path = Path(os.path.normpath(house.settings.home / part))
+    before = house.ledger.size
+    with pytest.raises(UsageError, match="cannot be mounted: custody's own home"):
+        receive(house, ask(mounts=(MountRequest(str(path), access, "x"),)), conductor=Conductor.DIRECT)
+    assert house.ledger.size == before
+
+
+@pytest.mark.jail
+@pytest.mark.parametrize(
+    "changes", [{"memory_mib": 16}, {"open_files": 8}, {"files": 5}, {"disk_mib": 1}, {"processes": 1}]
+)
+def test_the_least_limits_that_are_taken_let_a_program_start(house: House, ask: Ask, changes: dict[str, int]) -> None:
+    request = ask(files=(InputFile("data", b"x"),), limits=replace(SMALL, **changes))
+    assert run_directly(house, request).exit_code == Exit.DONE
 
 
 def test_the_submission_is_durable_before_anything_is_decided(

@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,6 +69,22 @@ def _no_keys(stage: Stage) -> None:
     (stage.home / "keys").rename(stage.folder / "keys")
 
 
+def _no_ledger(stage: Stage) -> None:
+    (stage.home / "ledger" / "ledger.sqlite").rename(stage.folder / "ledger.sqlite")
+
+
+def _garbage_key(stage: Stage) -> None:
+    (stage.home / "keys" / "verifier.key").write_text("garbage\n")
+
+
+def _open_to_all(name: str) -> Prepare:
+    def prepare(stage: Stage) -> None:
+        path = stage.home / name
+        path.chmod(path.stat().st_mode | 0o022)
+
+    return prepare
+
+
 def _newer_schema(stage: Stage) -> None:
     connection = sqlite3.connect(stage.home / "ledger" / "ledger.sqlite")
     connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -98,7 +114,32 @@ HELLO = ("run", "hello.py")
 BAD = {
     "no home": Bad(HELLO, 1, "there is no custody home at `", "custody init", _no_home),
     "no policy set in force": Bad(HELLO, 1, "no policy set is in force", "custody init", _no_policies),
-    "no keys": Bad(HELLO, 1, "key", "", _no_keys),
+    "no keys": Bad(HELLO, 1, "the ledger's key is missing: `", "put it back from the copy that you keep", _no_keys),
+    "no ledger": Bad(HELLO, 1, "there is no ledger at `", "put it back from the copy that you keep", _no_ledger),
+    "a public key that is none": Bad(
+        HELLO, 1, "has not the form name+id+key", "put it back from the copy that you keep", _garbage_key
+    ),
+    "a public key that is none, to verify by": Bad(
+        ("verify",), 74, "has not the form name+id+key", "copy of `keys/verifier.key`", _garbage_key
+    ),
+    "a home that others can write": Bad(HELLO, 1, "custody` can be written by others", "chmod go-w", _open_to_all("")),
+    "a directory.toml that others can write": Bad(
+        HELLO, 1, "directory.toml` can be written by others", "chmod go-w", _open_to_all("directory.toml")
+    ),
+    "settings that others can write": Bad(
+        ("doctor",), 1, "custody.toml` can be written by others", "chmod go-w", _open_to_all("custody.toml")
+    ),
+    "keys that others can write": Bad(HELLO, 1, "keys` can be written by others", "", _open_to_all("keys")),
+    "a ledger that others can write": Bad(HELLO, 1, "ledger` can be written by others", "", _open_to_all("ledger")),
+    "a misspelt variable": Bad(
+        HELLO, 1, "`CUSTODY_PROFIL`; the nearest is `CUSTODY_PROFILE`", "", environment={"CUSTODY_PROFIL": "strict"}
+    ),
+    "a misspelt variable of a section": Bad(
+        HELLO,
+        1,
+        "the nearest is `CUSTODY_LEDGER__WAIT_SECONDS`",
+        environment={"CUSTODY_LEDGER__WAIT_SECOND": "1"},
+    ),
     "a ledger of a newer schema": Bad(HELLO, 74, "has schema 9999", "newer", _newer_schema),
     "a broken custody.toml": Bad(HELLO, 1, "is not TOML", "mend the file", _in_home("custody.toml", "profile = [")),
     "an unknown setting": Bad(HELLO, 1, "setting `colour`", "docs/settings.md", _in_home("custody.toml", "colour = 1")),
@@ -119,6 +160,43 @@ BAD = {
     "requirements that are not there": Bad(("run", "-r", "r.in", "hello.py"), 2, "`r.in` cannot be read"),
     "an input file that is not there": Bad(("run", "-i", "data.csv", "hello.py"), 2, "`data.csv` cannot be read"),
     "an input file with the program's name": Bad(("run", "-i", "hello.py", "hello.py"), 2, "the same name"),
+    "a program called out": Bad(
+        ("run", "out"), 2, "`out` is not a file name", "what the program leaves", _in_work("out", b"1")
+    ),
+    "a program whose name reads backwards": Bad(
+        ("run", "a\u202eyp.b"), 2, "is not a file name", "", _in_work("a\u202eyp.b", b"1")
+    ),
+    "requirements without a package": Bad(
+        ("run", "-r", "r.in", "hello.py"), 2, "`r.in` names no package", "leave it out", _in_work("r.in", b"")
+    ),
+    "an audit of nothing": Bad(("audit", "r.in"), 2, "nothing to audit", "", _in_work("r.in", b"")),
+    "an audit of what is no file": Bad(("audit", "/dev/null"), 2, "is not a regular file"),
+    "a workspace without room for the input": Bad(
+        ("run", "-l", "disk_mib=1", "-i", "data", "hello.py"),
+        2,
+        "the workspace of 1 MiB",
+        "",
+        _in_work("data", b"x" * 2**20),
+    ),
+    "too few files for a program": Bad(("run", "-l", "files=1", "hello.py"), 2, "limit `files` is 1", "at least 4"),
+    "too little memory for an interpreter": Bad(
+        ("run", "-l", "memory_mib=1", "hello.py"), 2, "limit `memory_mib` is 1", "at least 16"
+    ),
+    "too few open files for an interpreter": Bad(
+        ("run", "-l", "open_files=1", "hello.py"), 2, "limit `open_files` is 1", "at least 8"
+    ),
+    "a mount of the home": Bad(("run", "--mount", "../custody", "hello.py"), 2, "is that very directory"),
+    "a mount in the home": Bad(("run", "--mount", "../custody/keys", "hello.py"), 2, "custody's own home"),
+    "a mount around the home": Bad(("run", "--mount", "..", "hello.py"), 2, "custody's own home"),
+    "a place for artefacts below a file": Bad(("run", "--out", "hello.py/x", "hello.py"), 2, "not a directory"),
+    "a place for artefacts that is no disk": Bad(("run", "--out", "/proc/x", "hello.py"), 2, "cannot be written"),
+    "a kind that is not there": Bad(("log", "show", "--kind", "run:ended"), 2, "`run:ended`", "docs/events.md"),
+    "entries of a run that is not there": Bad(
+        ("log", "show", "--run", "run-of-nothing"), 2, "there is no run", "runs list", recorded=("policy:decided",)
+    ),
+    "an approval of nothing": Bad(("approve", "--yes"), 2, "nothing was named to approve", "custody approve"),
+    "a folder without rules": Bad(("policy", "lint", "."), 1, "`.` holds no `.cedar` file", "`.cedar`"),
+    "a group with an option of its commands": Bad(("runs", "--fast"), 2, "no such option: --fast", "--help"),
     "an unknown profile": Bad(("run", "-p", "loose", "hello.py"), 2, "there is no profile `loose`", "`strict`"),
     "a limit of nothing": Bad(
         ("run", "-l", "wall_seconds=0", "hello.py"), 2, "limit `wall_seconds` must be at least 1"
@@ -199,7 +277,7 @@ def test_an_unknown_caller_is_denied_on_record(with_home: Stage) -> None:
     assert "principal-known" in ran.stderr
     assert with_home.kinds()[-3:] == ["run:submitted", "policy:decided", "run:finished"]
     ran = with_home.call("log", "show", environment={"SUDO_UID": str(DAEMON)})
-    _says(ran, Bad((), 3, "may not readAudit"))
+    _says(ran, Bad((), 3, "may not read the ledger"))
     assert with_home.kinds()[-2:] == ["policy:decided", "access:denied"]
 
 
@@ -247,11 +325,7 @@ def _mounted(place: Path, *arguments: str) -> Iterator[None]:
 def test_a_full_disk_is_met_before_anything_is_half_done(with_home: Stage) -> None:
     (with_home.work / "hello.py").write_text("print('hello')\n")
     (with_home.work / "large.txt").write_bytes(os.urandom(6 * 1024 * 1024))
-    whole = with_home.folder / "whole"
-    with_home.home.rename(whole)
-    with_home.home.mkdir()
-    with _mounted(with_home.home, "-t", "tmpfs", "-o", "size=6m,mode=0700", "tmpfs"):
-        subprocess.run(["/usr/bin/cp", "-a", f"{whole}/.", str(with_home.home)], check=True)
+    with _small_home(with_home):
         kinds, files = with_home.kinds(), with_home.files()
         # less than the reserve is free: refused before it gets tight
         _says(with_home.call(*HELLO), Bad((), 74, "free", "space"))
@@ -267,14 +341,66 @@ def test_a_full_disk_is_met_before_anything_is_half_done(with_home: Stage) -> No
 
 
 @needs_root
+@pytest.mark.parametrize("arguments", [("log", "show"), ("check", "hello.py"), ("runs", "list")])
+def test_a_disk_without_a_byte_is_called_full(with_home: Stage, arguments: tuple[str, ...]) -> None:
+    (with_home.work / "hello.py").write_text("print('hello')\n")
+    with _small_home(with_home):
+        filling = with_home.home / "filling"
+        with suppress(OSError), filling.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        small = {"CUSTODY_LEDGER__DISK_RESERVE_MIB": "1"}
+        _says(with_home.call(*arguments, environment=small), Bad((), 74, "no room left on its disk", "free some space"))
+        filling.unlink()
+        assert with_home.call(*arguments, environment=small).exit_code == 0
+
+
+@contextmanager
+def _small_home(stage: Stage) -> Iterator[None]:
+    """The home on a disk of its own, of 6 MiB."""
+    whole = stage.folder / "whole"
+    stage.home.rename(whole)
+    stage.home.mkdir()
+    with _mounted(stage.home, "-t", "tmpfs", "-o", "size=6m,mode=0700", "tmpfs"):
+        subprocess.run(["/usr/bin/cp", "-a", f"{whole}/.", str(stage.home)], check=True)
+        yield
+
+
+@needs_root
+def test_a_home_of_somebody_else_is_not_used_and_can_still_be_verified(with_home: Stage) -> None:
+    for name in ("", "directory.toml", "custody.toml", "keys", "ledger"):
+        path = with_home.home / name
+        os.chown(path, DAEMON, DAEMON)
+        for arguments in (HELLO, ("runs", "list"), ("doctor",), ("approve",)):
+            (with_home.work / "hello.py").write_text("print('hello')\n")
+            _says(with_home.call(*arguments), Bad((), 1, f"`{path}` belongs to uid {DAEMON}", "chown"))
+        ran = with_home.call("verify")
+        assert (ran.exit_code, f"the verdict was not recorded: `{path}` belongs to" in ran.stderr) == (9, True), ran
+        os.chown(path, 0, 0)
+
+
+@needs_root
 def test_a_home_that_cannot_be_written_takes_no_run_and_can_still_be_verified(with_home: Stage) -> None:
     (with_home.work / "hello.py").write_text("print('hello')\n")
     kinds, files = with_home.kinds(), with_home.files()
+    # looking at the kinds leaves the files that SQLite shares between readers; a home that was closed has none
+    for left in (with_home.home / "ledger").glob("ledger.sqlite-*"):
+        left.unlink()
     with _mounted(with_home.home, "--bind", str(with_home.home)):
         subprocess.run(["/usr/bin/mount", "-o", "remount,bind,ro", str(with_home.home)], check=True)
-        _says(with_home.call(*HELLO), Bad((), 74, "cannot be written: read-only file system", "mounted read-only"))
+        for arguments in (
+            HELLO,
+            ("runs", "list"),
+            ("log", "show"),
+            ("doctor",),
+            ("review", "list"),
+            ("advisories", "status"),
+        ):
+            ran = with_home.call(*arguments)
+            _says(ran, Bad((), 74, "cannot be written: read-only file system", "`custody verify` works"))
+            assert ran.stdout == ""
         ran = with_home.call("verify")
         assert ran.exit_code == 9
-        assert "the verdict was not recorded" in ran.stderr
+        assert "the verdict was not recorded: the home `" in ran.stderr
     assert with_home.kinds() == kinds
     assert with_home.files() == files
