@@ -1,6 +1,6 @@
 """What it costs to ask the command line for help, against the start of an empty interpreter.
 
-python benchmarks/cli.py [--json] [--quick]
+python benchmarks/cli.py [--json] [--quick | --rounds N]
 """
 
 import argparse
@@ -45,8 +45,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--rounds", type=int, help="that many rounds")
     options = parser.parse_args()
-    results = measure(QUICK_ROUNDS if options.quick else ROUNDS)
+    results = measure(options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS))
     if options.json:
         print(json.dumps({"machine": machine(), "results": [asdict(result) for result in results]}, indent=2))
     else:

@@ -17,6 +17,8 @@ from custody.cli import app
 
 from .scenarios.stage import USER, Ran, Stage
 
+ROOT = Path(__file__).resolve().parent.parent
+
 SILENT = {
     "advisories status": "it looks at files beside the ledger and decides nothing",
     "doctor": "it looks at the machine and decides nothing; what it finds missing is recorded by the run that is refused for it",
@@ -237,9 +239,29 @@ except SystemExit:
 """
 
 
+MODULES = 350
+"""More than help needs today by a quarter: what benchmarks/cli.py times grows with them."""
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"]])
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", LOADED, *arguments], capture_output=True, text=True, check=True)
-    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    modules = done.stderr.split()
+    loaded = {name.partition(".")[0] for name in modules}
     assert "custody" in loaded
     assert loaded.isdisjoint(HEAVY)
+    assert len(modules) <= MODULES
+
+
+def test_the_benchmark_of_the_command_line_measures_what_it_says() -> None:
+    """It runs and judges; how fast this machine is while tests run is not asked."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "cli.py", "--json", "--rounds", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    value = json.loads(done.stdout)
+    assert [result["name"] for result in value["results"]] == ["custody --help", "custody --version"]
+    assert all(result["value"] > 1 for result in value["results"])
+    assert done.returncode == (0 if all(result["ok"] for result in value["results"]) else 1)

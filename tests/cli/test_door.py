@@ -54,6 +54,60 @@ def test_a_reader_that_goes_away_is_no_reason_for_a_traceback(stage: Stage) -> N
 
 
 @pytest.mark.jail
+def test_a_run_whose_process_died_is_never_shown_as_started(stage: Stage) -> None:
+    assert stage.call("init").exit_code == 0
+    (stage.work / "sleeping.py").write_text("import time\ntime.sleep(50)\n")
+    program = [str(Path(sys.executable).with_name("custody")), "run", "sleeping.py"]
+    with subprocess.Popen(program, cwd=stage.work, env=stage.variables(), stderr=subprocess.PIPE) as process:
+        while "run:started" not in stage.kinds():
+            with suppress(subprocess.TimeoutExpired):
+                assert process.wait(0.05) is None
+        assert _states(stage) == [("started", "")]  # its process lives: it is left alone
+        process.kill()
+        process.communicate(timeout=30)
+    assert _states(stage) == [("finished", "unknown")]
+
+
+def _states(stage: Stage) -> list[tuple[str, str]]:
+    listed = stage.call("runs", "list", "--json").value()["runs"]
+    assert isinstance(listed, list)
+    return [(run["state"], run["end"]) for run in listed]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_the_command_line_is_loaded_ends_it_with_a_line(stage: Stage, number: signal.Signals) -> None:
+    early = _waiting_import(stage)
+    program = [str(Path(sys.executable).with_name("custody")), "log", "show"]
+    environment = {**stage.variables(), "PYTHONPATH": str(stage.work)}
+    with subprocess.Popen(program, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        with early.open("wb"):  # opens when the other side has
+            process.send_signal(number)
+            stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (130, b"")
+    assert stderr.decode().splitlines() == ["error: interrupted", "hint: nothing was done"]
+
+
+def _waiting_import(stage: Stage) -> Path:
+    """Lets the first module that is loaded after the signals are taken wait for the writer of a pipe."""
+    pipe = stage.work / "pipe"
+    os.mkfifo(pipe)
+    (stage.work / "typer.py").write_text(f"open({str(pipe)!r}).read()\n")
+    return pipe
+
+
+def test_what_nohup_wants_ignored_stays_ignored(stage: Stage) -> None:
+    early = _waiting_import(stage)
+    program = ["/usr/bin/nohup", str(Path(sys.executable).with_name("custody")), "--version"]
+    environment = {**stage.variables(), "PYTHONPATH": str(stage.work)}
+    with subprocess.Popen(program, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        with early.open("wb"):
+            process.send_signal(signal.SIGHUP)
+            process.send_signal(signal.SIGTERM)
+            _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, b"error: interrupted" in stderr) == (130, True)
+
+
+@pytest.mark.jail
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_is_cancelled_on_record(stage: Stage, number: signal.Signals) -> None:
     assert stage.call("init").exit_code == 0

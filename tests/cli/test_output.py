@@ -3,11 +3,14 @@
 import io
 import json
 import sys
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
-from custody.cli.output import fail, pass_through, print_json, shown, table
+from custody.cli.output import fail, pass_through, print_json, shown, steps, table
 from custody.errors import Exit
+from custody.sandbox.types import LayerState
 
 
 class Terminal(io.TextIOWrapper):
@@ -73,6 +76,48 @@ def test_a_table_on_a_terminal_is_drawn_and_obeys_no_color(plain: bool, monkeypa
     assert "\\u{1b}[31mred" in written
     assert "\x1b[31m" not in written
     assert "─" in written or "━" in written
+
+
+@pytest.mark.parametrize(("columns", "drawn"), [(40, False), (69, False), (70, True), (120, True)])
+def test_on_a_narrow_terminal_a_table_is_one_block_a_row(
+    columns: int, drawn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    cause = "control groups cannot be made by this user, because nothing was delegated to it"
+    table(("what", "state", "cure"), [("layer", "missing", cause), ("disk", "ok", "")])
+    written = terminal.written()
+    assert ("─" in written or "━" in written) == drawn
+    if not drawn:
+        assert written == f"what: layer\nstate: missing\ncure: {cause}\n\nwhat: disk\nstate: ok\n"
+
+
+def test_times_have_one_form_in_json_and_what_has_none_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    east = timezone(timedelta(hours=2))
+    times = [datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), datetime(2026, 1, 2, 5, 4, 5, 6, tzinfo=east)]
+    print_json({"times": times, "place": Path("/a"), "exit": Exit.USAGE, "end": LayerState.MISSING})
+    assert json.loads(capsys.readouterr().out) == {
+        "times": ["2026-01-02T03:04:05.000000Z", "2026-01-02T03:04:05.000006Z"],
+        "place": "/a",
+        "exit": 2,
+        "end": "missing",
+    }
+    with pytest.raises(TypeError, match="no documented form"):
+        print_json({"x": object()})
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_is_told_which_step_takes_its_time(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal() if terminal else io.TextIOWrapper(io.BytesIO(), write_through=True)
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    with steps() as progress:
+        for step in ("audit", "build"):
+            progress(step)
+    buffer = stream.buffer
+    assert isinstance(buffer, io.BytesIO)
+    assert (b"building the environment" in buffer.getvalue()) == terminal
 
 
 def test_a_programs_output_goes_into_a_pipe_byte_for_byte() -> None:

@@ -355,6 +355,36 @@ def test_a_disk_without_a_byte_is_called_full(with_home: Stage, arguments: tuple
         assert with_home.call(*arguments, environment=small).exit_code == 0
 
 
+@needs_root
+@pytest.mark.jail
+def test_a_disk_that_fills_during_a_run_says_that_it_was_executed(with_home: Stage) -> None:
+    (with_home.work / "long.py").write_text("import time\ntime.sleep(50)\n")
+    small = {"CUSTODY_LEDGER__DISK_RESERVE_MIB": "1"}
+    command = [str(Path(sys.executable).with_name("custody")), "run", "long.py"]
+    environment = {**with_home.variables(), **small}
+    with _small_home(with_home):
+        filling = with_home.home / "filling"
+        with subprocess.Popen(command, cwd=with_home.work, env=environment, stderr=subprocess.PIPE) as process:
+            while "run:started" not in with_home.kinds():
+                with suppress(subprocess.TimeoutExpired):
+                    assert process.wait(0.05) is None
+            with suppress(OSError), filling.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+            process.terminate()
+            _, stderr = process.communicate(timeout=60)
+        ran = Ran(process.returncode, "", stderr.decode())
+        _says(
+            ran, Bad((), 74, "was executed, and its end is not on record", "the next command closes the run as unknown")
+        )
+        assert "no room left on its disk" in ran.stderr
+        filling.unlink()
+        # what is looked at next has its end: nothing is shown as if it were still under way
+        listed = with_home.call("runs", "list", "--json", environment=small).value()["runs"]
+        assert isinstance(listed, list)
+        assert [(run["state"], run["end"]) for run in listed] == [("finished", "unknown")]
+
+
 @contextmanager
 def _small_home(stage: Stage) -> Iterator[None]:
     """The home on a disk of its own, of 6 MiB."""
