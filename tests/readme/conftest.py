@@ -5,8 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -48,12 +49,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def newcomer(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
-    """Somebody with a fresh home in a directory that holds the two things which the README says one has: examples/ and all.zip."""
-    place = tmp_path_factory.mktemp("newcomer")
+def newcomer(installed: Path) -> Iterator[Newcomer]:
+    """Somebody with a fresh home in a directory that holds the two things which the README says one has: examples/ and all.zip.
+
+    Other logins reach the directory, as they do on a machine with several users; the folder of pytest is for its user only.
+    """
+    place = Path(tempfile.mkdtemp(prefix="custody-newcomer-"))
+    place.chmod(0o755)
     home, folder, tools = place / "home", place / "here", place / "tools"
     for made in (home, folder, tools):
-        made.mkdir()
+        made.mkdir(mode=0o700 if made == home else 0o755)
     (tools / "sudo").write_text(SUDO, encoding="utf-8")
     (tools / "sudo").chmod(0o755)
     shutil.copytree(ROOT / "examples", folder / "examples")
@@ -66,7 +71,8 @@ def newcomer(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Newco
         **settings.network_environment,
         **({"UV_DEFAULT_INDEX": settings.index_url} if settings.index_url else {}),
     }
-    return Newcomer(folder, environment)
+    yield Newcomer(folder, environment)
+    shutil.rmtree(place)
 
 
 @pytest.fixture(scope="session")
