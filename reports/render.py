@@ -67,7 +67,15 @@ def _environment() -> ImmutableSandboxedEnvironment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=number, when=_when, day=_day, clock=_clock, ticks=_ticks, tight=_tight, bare=_bare, written=_written
+        number=number,
+        when=_when,
+        day=_day,
+        clock=_clock,
+        ticks=_ticks,
+        tight=_tight,
+        whole=_whole,
+        bare=_bare,
+        written=_written,
     )
     return environment
 
@@ -135,6 +143,15 @@ def _ticks(text: str) -> Markup:
         Markup("<code>{}</code>").format(_one_line(part)) if i % 2 else _one_line(part)
         for i, part in enumerate(_QUOTED.split(text))
     )
+
+
+def _whole(text: str) -> Markup:
+    """A list of names of which none is broken at a hyphen, as long as it is short."""
+    words = (
+        Markup('<span class="nw">{}</span>').format(word) if "-" in word and _SHORT.fullmatch(word) else _one_line(word)
+        for word in text.split(" ")
+    )
+    return Markup(" ").join(words)
 
 
 def _tight(text: str) -> str:

@@ -34,21 +34,27 @@ def _by_weight(review: Review, *, rows: int, cards: int) -> Iterator[int]:
             yield from claim.entries
 
 
-def by_run(rows: Sequence[EvidenceRow], review: Review) -> Sequence[dict[str, object]]:
-    """The rows under the runs that they belong to, runs in the order of their first entries."""
+def by_run(rows: Sequence[EvidenceRow], review: Review, *, paper: int) -> Sequence[dict[str, object]]:
+    """The rows under the runs that they belong to, runs in the order of their first entries; the first `paper` rows are printed."""
     programs = {run.run: run.program for run in review.runs}
     groups: dict[str, list[EvidenceRow]] = {}
     for row in rows:
         groups.setdefault(row.run, []).append(row)
-    return [_group(run, same, programs.get(run, "") if run else _OUTSIDE) for run, same in groups.items()]
+    told, before = [], 0
+    for run, same in groups.items():
+        program = programs.get(run, "") if run else _OUTSIDE
+        told.append(_group(run, same, program, printed=max(0, paper - before)))
+        before += len(same)
+    return told
 
 
-def _group(run: str, rows: Sequence[EvidenceRow], program: str) -> dict[str, object]:
+def _group(run: str, rows: Sequence[EvidenceRow], program: str, *, printed: int) -> dict[str, object]:
     day = f"{rows[0].time:%Y-%m-%d}"
-    return {"run": run, "program": program, "day": day, "rows": [_plain(row, day) for row in rows]}
+    plain = [_plain(row, day, off=place >= printed) for place, row in enumerate(rows)]
+    return {"run": run, "program": program, "day": day, "off": printed == 0, "rows": plain}
 
 
-def _plain(row: EvidenceRow, day: str) -> dict[str, object]:
+def _plain(row: EvidenceRow, day: str, *, off: bool) -> dict[str, object]:
     """One row; its time says the day only where the group's is another."""
     time = f"{row.time:%Y-%m-%d %H:%M:%S}"
     return {
@@ -58,4 +64,5 @@ def _plain(row: EvidenceRow, day: str) -> dict[str, object]:
         "says": row.says,
         "actor": row.actor,
         "leaf_hash": row.leaf_hash[:12],
+        "off": off,
     }

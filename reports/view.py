@@ -38,6 +38,12 @@ class Caps:
     """Rows of each table."""
     evidence: int = 1000
     """Rows of evidence."""
+    paper_cards: int = 25
+    """Full cards that are printed."""
+    paper_rows: int = 100
+    """Rows of each table that are printed."""
+    paper_evidence: int = 400
+    """Rows of evidence that are printed."""
 
 
 View = dict[str, object]
@@ -48,7 +54,7 @@ def view_of(review: Review, caps: Caps) -> View:
     evidence = shown(review, rows=caps.evidence, cards=caps.cards)
     return {
         "linked": {row.index: True for row in evidence},
-        "evidence": by_run(evidence, review),
+        "evidence": by_run(evidence, review, paper=caps.paper_evidence),
         "evidence_rows": len(evidence),
         "hidden": {anomaly.id: True for anomaly in review.anomalies[caps.cards :]},
         "first_decisions": _that_fit(review),
@@ -57,6 +63,9 @@ def view_of(review: Review, caps: Caps) -> View:
         "problems": _PROBLEMS,
         "cards": caps.cards,
         "rows": caps.rows,
+        "paper_cards": caps.paper_cards,
+        "paper_rows": caps.paper_rows,
+        "paper_evidence": caps.paper_evidence,
         "with_findings": [i for i, row in enumerate(review.packages) if row.state != "clean"],
         "unprinted": sum(row.state == "clean" and row.freshness not in _BEHIND for row in review.packages),
         "behind": [i for i, row in enumerate(review.packages) if row.freshness in _BEHIND],

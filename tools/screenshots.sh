@@ -11,6 +11,6 @@ for scheme in dark=0 light=1; do
     # 0 and 1 are Blink's numbers for the colour scheme that a page is told the reader prefers
     chromium --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update \
         --disable-sync --hide-scrollbars --user-data-dir="$place/profile" --blink-settings="preferredColorScheme=${scheme#*=}" \
-        --screenshot="docs/images/review-${scheme%=*}.png" --window-size=1120,1400 "file://$report" 2>/dev/null
+        --screenshot="docs/images/review-${scheme%=*}.png" --window-size=1120,1500 "file://$report" 2>/dev/null
 done
 ls -l docs/images
