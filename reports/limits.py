@@ -58,7 +58,9 @@ def _seal(known: Known, verification: Verification) -> Iterator[Limit]:
     elif verification.anchored_to < known.window.size:
         after = known.window.size - verification.anchored_to
         yield Limit(
-            text=f"The last {count_of(after, 'entry', 'entries')} came after the pin and are not covered by it."
+            text="The last entry came after the pin and is not covered by it."
+            if after == 1
+            else f"The last {number(after)} entries came after the pin and are not covered by it."
         )
     if verification.size != known.window.size:
         yield Limit(
@@ -100,14 +102,16 @@ def _uncounted(judged: Iterable[Story]) -> Iterator[Limit]:
     if without:
         failed = [seen for seen in without if seen.event.outcome == "failed" and not seen.event.limits_hit]
         yield Limit(
-            text=f"In {count_of(len(without), 'run')} no control group counted processes and memory: a refused process is not observable "
-            f"there, and a program that met such a limit counts as failed by itself, as {_so_many(len(failed))} of them did.",
+            text=f"In {count_of(len(without), 'run')} no control group counted processes: that one was refused is not observable there, and a "
+            f"program that met its limit on processes counts as failed by itself. {_so_many_failed(len(failed))}",
             entries=tuple(seen.entry.index for seen in failed or without)[:_MOST_ENTRIES],
         )
 
 
-def _so_many(count: int) -> str:
-    return number(count) if count else "none"
+def _so_many_failed(count: int) -> str:
+    if not count:
+        return "None of these runs failed by itself."
+    return f"{number(count)} of these runs failed by {'itself' if count == 1 else 'themselves'}."
 
 
 def _open(judged: Iterable[Story]) -> Iterator[Limit]:

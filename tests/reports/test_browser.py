@@ -12,6 +12,7 @@ from custody.reports import Review, render
 
 from .browser import Browser
 from .png import read_png
+from .test_hostile import hostile
 from .world import World, demo, reviewed
 
 pytestmark = pytest.mark.browser
@@ -89,6 +90,12 @@ def test_long_names_do_not_widen_the_page(browser: Browser) -> None:
     world.denied("run-" + "9" * 200, "agent-" + "x" * 300, "p" * 300 + ".py", rule="rule-" + "y" * 300)
     seen = browser.look(render(reviewed(world)).html, width=390)
     assert (seen.scroll, seen.wide) == (seen.client, [])
+
+
+@pytest.mark.parametrize("width", [390, 1120])
+def test_a_page_of_hostile_texts_stays_in_its_bounds_and_in_sight(browser: Browser, width: int) -> None:
+    seen = browser.look(render(hostile(all_of_it=False)).html, width=width)
+    assert (seen.scroll, seen.wide, seen.faint) == (seen.client, [], [])
 
 
 @pytest.mark.parametrize(("dark", "ground"), [(False, (245, 246, 248)), (True, (14, 20, 27))])

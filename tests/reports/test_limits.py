@@ -13,6 +13,8 @@ def test_an_unanchored_ledger_is_a_limit_and_an_anchored_one_says_what_came_afte
     assert "checked against itself only" in texts(reviewed(world))
     anchored = reviewed(world, anchored_to=len(world.entries) - 4)
     assert "The last 4 entries came after the pin" in texts(anchored)
+    nearly = reviewed(world, anchored_to=len(world.entries) - 1)
+    assert "The last entry came after the pin and is not covered by it." in texts(nearly)
     assert anchored.seal.anchored_to == len(world.entries) - 4
 
 
@@ -80,8 +82,8 @@ def test_without_control_groups_nobody_saw_a_refused_process_and_that_is_said() 
         world.start(run)
         world.finish(run, outcome, exit_code=1, layers=("rlimits", "seccomp"))
     said = texts(reviewed(world))
-    assert "In 2 runs no control group counted processes and memory: a refused process is not observable there" in said
-    assert "counts as failed by itself, as 1 of them did." in said
+    assert "In 2 runs no control group counted processes: that one was refused is not observable there" in said
+    assert "counts as failed by itself. 1 of these runs failed by itself." in said
 
 
 def test_with_control_groups_nothing_is_said_of_them(review: Review) -> None:
