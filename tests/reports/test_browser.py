@@ -113,14 +113,18 @@ def test_what_is_painted_is_what_was_meant(
     assert len(colours) > 12
 
 
-def page_of(pdf: bytes, heading: str) -> int:
-    """On which sheet a heading is printed, by the document's outline."""
+def pages_of(pdf: bytes) -> list[int]:
+    """The objects of its sheets, in order."""
     kids = b" ".join(re.findall(rb"/Kids \[([^\]]*)\]", pdf))
     order = [int(number) for number in re.findall(rb"(\d+) 0 R", kids)]
-    pages = [number for number in order if re.search(rb"(?:^|\n)%d 0 obj\n<</Type /Page\n" % number, pdf)]
+    return [number for number in order if re.search(rb"(?:^|\n)%d 0 obj\n<</Type /Page\n" % number, pdf)]
+
+
+def page_of(pdf: bytes, heading: str) -> int:
+    """On which sheet a heading is printed, by the document's outline."""
     found = re.search(rb"/Title \(%s[^)]*\)\n/Dest \[(\d+) 0 R" % heading.encode(), pdf)
     assert found, heading
-    return pages.index(int(found.group(1))) + 1
+    return pages_of(pdf).index(int(found.group(1))) + 1
 
 
 def crowded() -> World:
@@ -150,3 +154,19 @@ def test_a_ledger_that_does_not_verify_still_fits_on_the_first_sheet(browser: Br
     problems = [Problem("leaf-changed", f"entry {n} is not what was signed", n) for n in range(3)]
     pdf = browser.printed(render(reviewed(demo(), *problems)).html, tmp_path / "page.pdf")
     assert page_of(pdf, "Ledger seal") == 1
+
+
+@pytest.mark.parametrize("made", [demo, crowded])
+def test_no_sheet_is_printed_for_the_last_lines_alone(browser: Browser, tmp_path: Path, made: object) -> None:
+    assert callable(made)
+    pdf = browser.printed(render(reviewed(made())).html, tmp_path / "page.pdf")
+    assert page_of(pdf, "Recorded in this window") == len(pages_of(pdf))
+
+
+def test_a_window_of_a_thousand_runs_is_printed_on_a_few_dozen_sheets(browser: Browser, tmp_path: Path) -> None:
+    world = World()
+    for number in range(1_000):
+        world.denied(f"run-{number:04}", f"agent-{number % 7}", f"program_{number}.py")
+    html = render(reviewed(world)).html
+    assert b"25 of these 100 full accounts of attempts are printed" in html
+    assert len(pages_of(browser.printed(html, tmp_path / "page.pdf"))) < 40
