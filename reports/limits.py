@@ -96,14 +96,14 @@ def _unobserved(judged: Iterable[Story]) -> Iterator[Limit]:
 
 
 def _uncounted(judged: Iterable[Story]) -> Iterator[Limit]:
-    """Without a control group a refused process leaves no trace but the program's own failure."""
+    """Without a control group a refused process leaves no trace of its own, and a limit is known only if somebody looked in time."""
     ends = [seen for story in judged for seen in story.all(RunFinished) if seen.event.end == "executed"]
     without = [seen for seen in ends if seen.event.layers and "cgroup_pids" not in seen.event.layers]
     if without:
         failed = [seen for seen in without if seen.event.outcome == "failed" and not seen.event.limits_hit]
         yield Limit(
-            text=f"In {count_of(len(without), 'run')} no control group counted processes: that one was refused is not observable there, and a "
-            f"program that met its limit on processes counts as failed by itself. {_so_many_failed(len(failed))}",
+            text=f"In {count_of(len(without), 'run')} no control group counted processes: that one was refused is not observable there. They were "
+            f"counted now and then, and a limit that was met in between reads as a failure by itself. {_so_many_failed(len(failed))}",
             entries=tuple(seen.entry.index for seen in failed or without)[:_MOST_ENTRIES],
         )
 
