@@ -259,9 +259,12 @@ def execute(
     if passage.result:
         return
     sandbox, job = sandbox_of(house), _job(passage)
-    if not _layers_present(house, passage, sandbox) or not _can_run(house, passage, sandbox, job):
+    try:
+        ready = _layers_present(house, passage, sandbox) and _can_run(house, passage, sandbox, job)
+    except ConflictError:  # we would give it an end, and somebody else was quicker to take it on and did
+        _give_way(house, passage)
         return
-    if claim(house, passage):
+    if ready and claim(house, passage):
         ending.finish(house, passage, _run(passage, job, sandbox, house, cancel or threading.Event(), live))
 
 
@@ -327,12 +330,16 @@ def claim(house: House, passage: Passage) -> bool:
     try:
         batch.write()
     except ConflictError:
-        passage.result = refuse_second(house, passage.run, passage.request.principal.id)
-        # the other claimant owns the run now; only our lock on it, if we have one, is given up
-        passage.ownership.release()
+        _give_way(house, passage)
         return False
     passage.started = True
     return True
+
+
+def _give_way(house: House, passage: Passage) -> None:
+    """The other claimant owns the run now; only our lock on it, if we have one, is given up."""
+    passage.result = refuse_second(house, passage.run, passage.request.principal.id)
+    passage.ownership.release()
 
 
 def refuse_second(house: House, run: str, actor: str) -> Result:

@@ -105,6 +105,7 @@ def test_no_option_that_names_a_file_is_forgotten() -> None:
 def _paths(command: TyperCommand) -> Iterator[TyperArgument | TyperOption]:
     """Parameters that Typer reads as paths, and those whose place in the usage says FILE."""
     for parameter in command.params:
+        assert isinstance(parameter, TyperArgument | TyperOption)
         annotation = parameter.type_descriptor.annotation
         if annotation in (Path, list[Path]) or "FILE" in (getattr(parameter, "metavar", None) or ""):
             yield parameter

@@ -108,7 +108,7 @@ def test_times_have_one_form_in_json_and_what_has_none_is_a_mistake(capsys: pyte
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_terminal_is_told_which_step_takes_its_time(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_is_told_which_step_takes_its_time(*, terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal() if terminal else io.TextIOWrapper(io.BytesIO(), write_through=True)
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")

@@ -6,13 +6,14 @@ from multiprocessing.queues import Queue
 
 import pytest
 
-from custody.errors import UsageError
+from custody.errors import SandboxError, UsageError
 from custody.flows import pipeline
 from custody.flows.conduct import conduct, take_up
 from custody.flows.house import House, open_house
 from custody.flows.intake import receive
 from custody.flows.ownership import Ownership
 from custody.flows.passage import Conductor, Passage, Result, reload
+from custody.sandbox import Sandbox
 from custody.settings import Settings
 
 from .conftest import Ask, go, kinds
@@ -41,8 +42,14 @@ def _rush(settings: Settings, run: str, gate: "multiprocessing.synchronize.Barri
         answers.put(passage.result.end)
 
 
-def test_of_fifty_processes_that_claim_one_run_exactly_one_executes(house: House, ask: Ask) -> None:
+def test_of_fifty_processes_that_claim_one_run_exactly_one_executes(
+    house: House, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     passage = _decided(house, ask)
+    # one self-test of the jail for all of them: fifty at once say more about the machine than about claims
+    sandbox = pipeline.sandbox_of(house)
+    assert sandbox.layers()
+    monkeypatch.setattr(pipeline, "sandbox_of", lambda _: sandbox)
     context = multiprocessing.get_context("fork")
     gate, answers = context.Barrier(PROCESSES), context.Queue()
     workers = [
@@ -59,6 +66,25 @@ def test_of_fifty_processes_that_claim_one_run_exactly_one_executes(house: House
     recorded = kinds(house, passage.run)
     assert [recorded.count(kind) for kind in ("run:claimed", "run:started", "run:finished")] == [1, 1, 1]
     assert recorded.count("access:denied") == PROCESSES - 1
+
+
+def test_whoever_finds_a_run_ended_by_another_gives_way(
+    house: House, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passage = _decided(house, ask)
+    ownership = Ownership.take(house.places.home / "state" / "elsewhere", passage.run)
+    assert ownership is not None
+    other = reload(house, passage.run, list(house.ledger.entries(run=passage.run)), ownership)
+    pipeline.decide(house, other)
+    pipeline.execute(house, passage)
+
+    def refuse(*_: object) -> None:
+        raise SandboxError("too slow", hint="be quicker")
+
+    monkeypatch.setattr(Sandbox, "check", refuse)
+    pipeline.execute(house, other)
+    assert (passage.result and passage.result.end, other.result and other.result.end) == ("executed", "already_claimed")
+    assert kinds(house, passage.run).count("run:finished") == 1
 
 
 def test_a_finished_run_is_not_taken_up_again_and_the_attempt_is_on_record(house: House, ask: Ask) -> None:
