@@ -13,8 +13,8 @@ from ..ledger import events
 from ..policies.types import Principal
 from . import entries
 from .access import authorise
+from .auditing import audit_lock
 from .house import House
-from .pipeline import audit_lock
 from .record import Batch, record
 
 __all__ = ["Audited", "Status", "audit_file", "import_demo", "import_file", "status"]

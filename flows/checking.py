@@ -11,11 +11,11 @@ from ..policies import read_code
 from ..policies.action_words import in_words
 from ..policies.types import Allowed, Basis, Decision, Denied, NeedsApproval, Permitted, Reason, RunRequest
 from . import entries
+from .auditing import audit_lock, facts_of
 from .fixes import fixing_versions
 from .history import history_of
 from .house import House, new_id
 from .intake import validate
-from .pipeline import audit_lock, facts_of
 from .policy import edits_of
 from .record import Batch
 

@@ -19,16 +19,16 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from ..dependencies import AdvisoryStore, Auditor, EnvironmentStore
-from ..dependencies.types import Findings, Lock, PinFinding, PinState, Severity
+from ..dependencies import EnvironmentStore
 from ..errors import ConflictError, DependencyError, SandboxError, UsageError
 from ..ledger import events
 from ..policies import approval_state
-from ..policies.types import Allowed, Denied, DependencyFacts, Grant, NeedsApproval, PackageFacts, Reason
+from ..policies.types import Allowed, Denied, Grant, NeedsApproval, Reason
 from ..sandbox import Sandbox
 from ..sandbox.types import JailSettings, Job, Language, LayerState, Live, Outcome, OutcomeClass, Output, Usage
 from . import ending, entries
 from .approvals import STALE_APPROVAL, approval_events, stale_approvals
+from .auditing import audit_lock, facts_of
 from .history import history_of
 from .house import House, new_id
 from .ownership import boot_id, process_started
@@ -40,11 +40,9 @@ __all__ = [
     "Listener",
     "Step",
     "audit",
-    "audit_lock",
     "build",
     "decide",
     "execute",
-    "facts_of",
     "python_version",
     "refuse_second",
     "resolve",
@@ -77,50 +75,6 @@ def audit(house: House, passage: Passage) -> None:
     batch = Batch(house, passage.request.principal.id, passage.run)
     batch.add(entries.audited(batch, passage.findings))
     batch.write()
-
-
-def audit_lock(house: House, lock: Lock) -> Findings:
-    """Both opinions on a lock."""
-    auditor = Auditor(
-        AdvisoryStore(house.places.advisories),
-        work=house.places.scratch,
-        python=Path(sys.executable),
-        warn_days=house.settings.dependencies.warn_days,
-        error_days=house.settings.dependencies.error_days,
-    )
-    return auditor.audit(lock, now=house.clock())
-
-
-def facts_of(findings: Findings | None) -> DependencyFacts:
-    """Findings as plain facts for the policies; nothing is judged here."""
-    if findings is None:
-        return DependencyFacts()
-    return DependencyFacts(
-        total=len(findings.pins),
-        covered=findings.complete,
-        data_class=findings.data.data_class.value if findings.data else "none",
-        packages=tuple(_package_facts(finding) for finding in findings.pins),
-    )
-
-
-def _package_facts(finding: PinFinding) -> PackageFacts:
-    waived = finding.state is PinState.WAIVED
-    severities = [] if waived else [advisory.severity for advisory in finding.advisories]
-    return PackageFacts(
-        name=finding.pin.name,
-        version=finding.pin.version,
-        direct=finding.pin.direct,
-        hashed=bool(finding.pin.hashes),
-        malicious=any(advisory.malicious for advisory in finding.advisories),
-        critical=severities.count(Severity.CRITICAL),
-        high=severities.count(Severity.HIGH),
-        medium=severities.count(Severity.MEDIUM),
-        low=severities.count(Severity.LOW),
-        unknown=severities.count(Severity.UNKNOWN),
-        undetermined=finding.state in {PinState.UNDETERMINED, PinState.UNAUDITABLE},
-        waived=len(finding.advisories) if waived else 0,
-        advisories=tuple(advisory.id for advisory in finding.advisories),
-    )
 
 
 def decide(house: House, passage: Passage) -> None:

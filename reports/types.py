@@ -1,4 +1,4 @@
-"""A window of the ledger, judged; plain data, standard library only.
+"""A window of the ledger, judged; plain data, standard library only. It is long because it is one list: what stands on a page.
 
 Text in here came from programs and people: it is hostile until a template has escaped it.
 """
