@@ -107,7 +107,7 @@ def _paths(command: TyperCommand) -> Iterator[TyperArgument | TyperOption]:
     for parameter in command.params:
         assert isinstance(parameter, TyperArgument | TyperOption)
         annotation = parameter.type_descriptor.annotation
-        if annotation in (Path, list[Path]) or "FILE" in (getattr(parameter, "metavar", None) or ""):
+        if annotation in {Path, list[Path]} or "FILE" in (parameter.metavar or ""):
             yield parameter
 
 
@@ -175,10 +175,11 @@ def test_artefacts_pins_and_proofs_belong_to_the_caller(stage: Stage) -> None:
 def test_rights_come_back_whatever_happens(tmp_path: Path) -> None:
     before = (os.geteuid(), os.getegid(), os.getgroups())
     files = CallerFiles(tmp_path, DAEMON)
-    with pytest.raises(KeyError), files.rights():
-        assert os.geteuid() == DAEMON
-        assert os.getegid() == DAEMON
+    with files.rights():
+        assert (os.geteuid(), os.getegid(), os.getresuid()[0]) == (DAEMON, DAEMON, 0)
         assert 0 not in os.getgroups()
+    assert (os.geteuid(), os.getegid(), os.getgroups()) == before
+    with pytest.raises(KeyError), files.rights():
         raise KeyError
     assert (os.geteuid(), os.getegid(), os.getgroups()) == before
     with CallerFiles(tmp_path, 64107).rights():  # a uid that the machine does not know

@@ -80,7 +80,7 @@ def test_a_table_on_a_terminal_is_drawn_and_obeys_no_color(plain: bool, monkeypa
 
 @pytest.mark.parametrize(("columns", "drawn"), [(40, False), (69, False), (70, True), (120, True)])
 def test_on_a_narrow_terminal_a_table_is_one_block_a_row(
-    columns: int, drawn: bool, monkeypatch: pytest.MonkeyPatch
+    columns: int, drawn: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
@@ -108,7 +108,7 @@ def test_times_have_one_form_in_json_and_what_has_none_is_a_mistake(capsys: pyte
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_terminal_is_told_which_step_takes_its_time(*, terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_is_told_which_step_takes_its_time(terminal: object, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal() if terminal else io.TextIOWrapper(io.BytesIO(), write_through=True)
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
