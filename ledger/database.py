@@ -134,7 +134,7 @@ def require_file(database: Path) -> None:
     if not database.is_file():
         raise ConfigurationError(
             f"there is no ledger at `{database}`",
-            hint="put it back from the copy that you keep: a ledger cannot be made again, and `custody init` makes another one only where no home is",
+            hint="put it back from the copy that you keep, it cannot be made again; `custody init` makes a home only where there is none",
         )
 
 

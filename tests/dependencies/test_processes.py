@@ -60,3 +60,10 @@ def test_a_tool_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 def test_the_last_lines_of_a_complaint_are_one_line() -> None:
     assert last_lines(b"a\n\nb\r\n c \n\xff\n", count=3) == "b; c; \ufffd"
+
+
+def test_what_a_line_of_a_complaint_announces_follows_it() -> None:
+    said = b"error: Hash mismatch for `six==1.17.0`\n\nExpected:\n  sha256:aa\n\nComputed:\n  sha256:bb\n"
+    assert (
+        last_lines(said, count=6) == "error: Hash mismatch for `six==1.17.0`; Expected: sha256:aa; Computed: sha256:bb"
+    )

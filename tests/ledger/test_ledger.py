@@ -52,12 +52,12 @@ def test_an_origin_that_cannot_stand_in_a_note_is_refused(files: LedgerFiles, or
 def test_what_is_missing_is_said_with_the_way_out(files: LedgerFiles) -> None:
     with pytest.raises(ConfigurationError) as error:
         Ledger.open(files)
-    assert error.value.hint == "run `custody init`"
+    assert error.value.hint.startswith("put it back from the copy that you keep, it cannot be made again")
     Ledger.create(files, origin=ORIGIN).close()
     (files.keys / "signing.key").unlink()
     with pytest.raises(ConfigurationError) as error:
         Ledger.open(files)
-    assert error.value.hint == "run `custody init`"
+    assert error.value.hint == "put it back from the copy that you keep: a key cannot be made again"
     Ledger.open(files, read_only=True).close()
 
 
