@@ -304,6 +304,8 @@ def observed(batch: Batch, outcome: Outcome) -> list[events.Event]:
     ]
     found += [
         events.CommandObserved(
+            number=number,
+            parent=c.parent,
             path=clean(redactor, c.path, _TEXT),
             arguments=None if c.arguments is None else tuple(clean(redactor, a, 200) for a in c.arguments[:20]),
             source=c.source,
@@ -311,7 +313,7 @@ def observed(batch: Batch, outcome: Outcome) -> list[events.Event]:
             exit_status=c.exit_status,
             wall_ms=c.wall_ms,
         )
-        for c in outcome.commands
+        for number, c in enumerate(outcome.commands, 1)
     ]
     found += [
         events.FileObserved(

@@ -699,8 +699,13 @@ class EgressAttempted(Event):
 class CommandObserved(Event):
     """The program started another program."""
 
+    number: int
+    """Among the starts of the run, counted from 1."""
+    parent: int | None
+    """The number of the one that started it; 0 for the run's own program, None if unknown."""
     path: str
     arguments: tuple[str, ...] | None
+    """None if unknown."""
     source: str
     program_controlled: bool
     exit_status: int | None

@@ -239,6 +239,24 @@ class _locked:  # noqa: N801 - reads as a word at its use
         self._connection.close()
 
 
+NESTED = """
+import subprocess, sys
+inner = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'pass'])"
+subprocess.run([sys.executable, "-c", inner])
+subprocess.run([sys.executable, "-c", "raise SystemExit(3)"])
+"""
+
+
+def test_every_start_is_on_record_with_who_started_it_and_how_it_ended(house: House, ask: Ask) -> None:
+    done = go(house, ask(NESTED))
+    found = [entry.event for entry in house.ledger.entries(run=done.run, kinds=("command:observed",))]
+    starts = [event for event in found if isinstance(event, events.CommandObserved) and not event.program_controlled]
+    assert [(start.number, start.parent, start.exit_status) for start in starts] == [(1, 0, 0), (2, 1, 0), (3, 0, 3)]
+    # the arguments of one that is gone again before it can be looked at are unknown
+    assert all(start.arguments is None or start.arguments[0] == "-c" for start in starts)
+    assert all(start.wall_ms is not None for start in starts)
+
+
 def test_history_counts_what_was_denied(house: House, ask: Ask) -> None:
     for _ in range(5):
         go(house, ask(hosts=(HostRequest("api.example.org", 443),)))

@@ -648,6 +648,8 @@ def _snooper(world: World) -> None:
     )
     world.put(
         CommandObserved(
+            number=1,
+            parent=None,
             path="/bin/id",
             arguments=("id", "-u"),
             source="audit_hook",
