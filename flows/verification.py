@@ -21,11 +21,21 @@ from .house import House, Places, new_id, now, open_ledger
 from .pins import is_outside, read_pin
 from .record import record
 
-__all__ = ["Proved", "Verified", "check_receipt", "prove", "verify", "write_receipt"]
+__all__ = ["Issued", "Proved", "Verified", "check_receipt", "prove", "verify", "write_receipt"]
 
 _PROOF_BYTES = 64 * 1024
 _KEY_BYTES = 4 * 1024
 _KEY_HINT = "give a copy of `keys/verifier.key`: one line, the name of the ledger and two words behind it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """Whether a file is a review that was issued."""
+
+    sha256: str
+    review: str | None
+    """None if no review on record has this page."""
+    entry: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +47,13 @@ class Verified:
     recorded: int | None
     """Index of the `ledger:verified` entry; None if it could not be recorded."""
     remarks: tuple[str, ...]
+    issued: Issued | None = None
+    """Of the file that was asked about; None if none was, or if nobody can say."""
 
     @property
     def exit_code(self) -> Exit:
-        """0 only if the ledger is consistent and agrees with a pin from outside."""
-        if not self.verification.consistent:
+        """0 only if the ledger is consistent and agrees with a pin from outside, and a file that was asked about was issued."""
+        if not self.verification.consistent or (self.issued is not None and self.issued.review is None):
             return Exit.TAMPERED
         return Exit.UNANCHORED if self.verification.anchored_to is None else Exit.DONE
 
@@ -54,12 +66,25 @@ def verify(
     key: Path | None = None,
     from_pin: bool = False,
     write_pin_to: Path | None = None,
+    report: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Verified:
-    """Check everything, record the verdict where that is possible, and keep the newest checkpoint if asked to."""
+    """Check everything, record the verdict where that is possible, and keep the newest checkpoint if asked to.
+
+    Args:
+        settings: of the home, or of a copy of it.
+        actor: who checks.
+        pins: files and addresses of checkpoints that were kept elsewhere.
+        key: a copy of the verifier key that was kept elsewhere.
+        from_pin: read only what follows the newest outside pin.
+        write_pin_to: a file for the newest checkpoint.
+        report: a page of a review: whether it is one that was issued.
+        progress: told the entries that were read, and how many there are.
+    """
     places, files = Places(settings.home), settings.caller_files
     if write_pin_to is not None:
         files.require_writable(write_pin_to)
+    page = None if report is None else files.read(report, called="the review")
     read = [read_pin(pin, files) for pin in pins]
     verification = verify_ledger(
         places.ledger,
@@ -82,7 +107,32 @@ def verify(
         remarks += _anchored(settings, verification.checkpoint, write_pin_to, recording=recorded is not None)
     elif write_pin_to is not None:
         remarks.append("no pin was written: the ledger does not verify, and a pin would vouch for it")
-    return Verified(verification=verification, pins=tuple(read), recorded=recorded, remarks=tuple(remarks))
+    issued = None
+    if page is not None:
+        found = _issued(settings, page, verification)
+        if isinstance(found, Issued):
+            issued = found
+        else:
+            remarks.append(f"whether `{report}` was issued is not known: {found}")
+    return Verified(
+        verification=verification, pins=tuple(read), recorded=recorded, remarks=tuple(remarks), issued=issued
+    )
+
+
+def _issued(settings: Settings, page: bytes, verification: Verification) -> Issued | str:
+    """Which review of the verified entries has this page; a sentence if that cannot be told."""
+    if not verification.consistent:
+        return "the ledger does not verify"
+    digest = hashlib.sha256(page).hexdigest()
+    try:
+        with open_ledger(settings, read_only=True) as ledger:
+            for entry in ledger.entries(kinds=("review:completed",), stop=verification.size, newest_first=True):
+                event = entry.event
+                if isinstance(event, events.ReviewCompleted) and digest in {event.html_sha256, event.json_sha256}:
+                    return Issued(sha256=digest, review=event.review, entry=entry.index)
+    except CustodyError as error:
+        return error.message
+    return Issued(sha256=digest, review=None, entry=None)
 
 
 def _anchored(settings: Settings, checkpoint: Checkpoint, place: Path, *, recording: bool) -> list[str]:

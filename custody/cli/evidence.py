@@ -1,6 +1,5 @@
 """Commands about evidence: verify, log show."""
 
-import json as jsonlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from ..errors import Exit
 from .output import Json, door, print_json, result, say, shown, table
 
 if TYPE_CHECKING:
-    from ..flows.verification import Verified
+    from ..flows.verification import Issued, Verified
     from ..ledger.types import Entry
 
 __all__ = ["entry_json", "entry_rows", "register"]
@@ -49,7 +48,7 @@ def verify(
         bool, typer.Option("--from-pin", help="Read only what follows the newest pin from outside; the rest is named.")
     ] = False,
     report: Annotated[
-        Path | None, typer.Option("--report", help="Write the whole verdict as JSON to this file too.")
+        Path | None, typer.Option("--report", help="A page of a review: whether it is one that was issued.")
     ] = None,
     json: Json = False,
 ) -> int:
@@ -60,8 +59,6 @@ def verify(
 
     settings = load_settings()
     caller = calling_user(settings.sudo_uid)
-    if report is not None:
-        settings.caller_files.require_writable(report)
     verified = check_all(
         settings,
         actor=caller.os_user,
@@ -69,15 +66,15 @@ def verify(
         key=key,
         from_pin=from_pin,
         write_pin_to=write_pin,
+        report=report,
         progress=_progress(),
     )
     if json:
         print_json(_verified_json(verified))
     else:
         _print_verified(verified, write_pin)
-    if report is not None:
-        text = f"{jsonlib.dumps(_verified_json(verified), indent=2, sort_keys=True)}\n"
-        settings.caller_files.write(report, text.encode())
+        if verified.issued is not None:
+            _print_issued(verified.issued, report)
     return verified.exit_code
 
 
@@ -117,6 +114,13 @@ def _print_verified(verified: "Verified", write_pin: Path | None) -> None:
         )
 
 
+def _print_issued(issued: "Issued", report: Path | None) -> None:
+    if issued.review is None:
+        result(f"{shown(report)} is NOT a page of a review that was issued here")
+    else:
+        result(f"{shown(report)} is the page of {issued.review} as it was issued (entry {issued.entry})")
+
+
 def _verified_json(verified: "Verified") -> dict[str, object]:
     verification = verified.verification
     return {
@@ -129,6 +133,7 @@ def _verified_json(verified: "Verified") -> dict[str, object]:
         "not_checked": list(verification.not_checked),
         "remarks": list(verified.remarks),
         "recorded": verified.recorded,
+        "issued": None if verified.issued is None else asdict(verified.issued),
         "exit_code": int(verified.exit_code),
     }
 

@@ -84,7 +84,7 @@ REFUSED = {
     "verify pin": Refused(("verify", "--pin", "locked/secret")),
     "verify key": Refused(("verify", "--key", "locked/secret")),
     "verify write_pin": Refused(("verify", "--write-pin", "locked/new.note")),
-    "verify report": Refused(("verify", "--report", "locked/new.json")),
+    "verify report": Refused(("verify", "--report", "locked/secret")),
     "prove out": Refused(("prove", "0", "--out", "locked/new.proof")),
     "prove check": Refused(("prove", "--check", "locked/secret", "--key", "open.py")),
     "prove key": Refused(("prove", "--check", "open.py", "--key", "locked/secret")),
@@ -155,7 +155,7 @@ def test_artefacts_pins_and_proofs_belong_to_the_caller(stage: Stage) -> None:
     run = str(ran.value()["run"])
     for arguments in (
         ("runs", "show", run, "--out", "own/again"),
-        ("verify", "--write-pin", "own/pin.note", "--report", "own/report.json"),
+        ("verify", "--write-pin", "own/pin.note"),
         ("prove", run, "--out", "own/end.proof"),
     ):
         assert stage.call(*arguments, environment=AS_DAEMON).exit_code in {0, 9}
@@ -165,7 +165,6 @@ def test_artefacts_pins_and_proofs_belong_to_the_caller(stage: Stage) -> None:
         "end.proof",
         "made/made.txt",
         "pin.note",
-        "report.json",
     ]
     assert {path.stat().st_uid for path in own.rglob("*")} == {DAEMON}
     assert (own / "made/made.txt").read_text() == (own / "again/made.txt").read_text() == "made"
@@ -211,7 +210,6 @@ def test_the_public_key_may_be_read_where_it_lies(stage: Stage) -> None:
 def test_nothing_is_written_among_the_ledgers_files(stage: Stage) -> None:
     for arguments in (
         ("verify", "--write-pin", str(stage.home / "keys" / "verifier.key")),
-        ("verify", "--report", str(stage.home / "ledger" / "report.json")),
         ("run", "--out", str(stage.home / "ledger" / "out"), "open.py"),
     ):
         ran = stage.call(*arguments)
