@@ -142,13 +142,16 @@ class Settings(BaseSettings):
             self.dependencies.index_url
             or os.environ.get("UV_DEFAULT_INDEX")
             or os.environ.get("PIP_INDEX_URL")
-            or _pip_index()
+            or _of_pip("index-url")
         )
 
     @property
     def network_environment(self) -> dict[str, str]:
         """Variables that our own clients of the index need to reach it: certificates and proxies."""
-        return {name: os.environ[name] for name in _NETWORK_VARIABLES if name in os.environ}
+        found = {name: os.environ[name] for name in _NETWORK_VARIABLES if name in os.environ}
+        if "SSL_CERT_FILE" not in found and (certificate := os.environ.get("PIP_CERT") or _of_pip("cert")):
+            found["SSL_CERT_FILE"] = certificate
+        return found
 
     @property
     def prefect_client(self) -> dict[str, str]:
@@ -240,9 +243,15 @@ def _variables(prefix: str, section: type[BaseModel]) -> Iterator[str]:
             yield from _variables(f"{prefix}{name.upper()}__", field.annotation)
 
 
-def _pip_index() -> str | None:
-    """The index that pip is configured for, from the files that pip reads (pip documentation, "Configuration files")."""
-    candidates = [Path("/etc/pip.conf"), Path.home() / ".pip/pip.conf", Path.home() / ".config/pip/pip.conf"]
+def _of_pip(option: str) -> str | None:
+    """What pip is configured for, from the files that pip reads (pip documentation, "Configuration files")."""
+    home = Path.home()
+    candidates = [
+        Path("/etc/xdg/pip/pip.conf"),
+        Path("/etc/pip.conf"),
+        home / ".pip/pip.conf",
+        home / ".config/pip/pip.conf",
+    ]
     if "PIP_CONFIG_FILE" in os.environ:
         candidates.append(Path(os.environ["PIP_CONFIG_FILE"]))
     parser = configparser.ConfigParser(interpolation=None)
@@ -250,4 +259,4 @@ def _pip_index() -> str | None:
         parser.read(candidates, encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError):
         return None
-    return parser.get("global", "index-url", fallback=None)
+    return parser.get("global", option, fallback=None)

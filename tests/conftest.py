@@ -10,7 +10,7 @@ from custody.flows.house import House, open_house
 from custody.flows.setup import initialise
 from custody.settings import Settings, load_settings
 
-NEVER_SKIPPED = ("jail", "browser", "prefect")
+NEVER_SKIPPED = ("jail", "browser", "mounts", "prefect")
 """Markers whose tests may be skipped on a bare machine, but not where the project judges itself."""
 
 DIRECTORY = """\
@@ -56,7 +56,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI a skipped test of the jail, the browser or Prefect is a failure."""
+    """In CI a skipped test of the jail, the browser, a full disk or Prefect is a failure."""
     if os.environ.get("CI") and _skipped:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

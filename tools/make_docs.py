@@ -41,7 +41,7 @@ pin_directory = "/mnt/another-machine/custody-pins"
 ```
 
 Beside these, custody reads from the environment: `SUDO_UID` (who called sudo; believed only where it runs as root), `UV_DEFAULT_INDEX`,
-`PIP_INDEX_URL` and pip's own files (which package index, if `dependencies.index_url` says nothing), the usual variables for certificates and
+`PIP_INDEX_URL`, `PIP_CERT` and pip's own files (which package index, if `dependencies.index_url` says nothing; and its certificate authority, if `SSL_CERT_FILE` does not say), the usual variables for certificates and
 proxies (for its own clients of the index), `PREFECT_API_URL` and `PREFECT_API_AUTH_STRING` (which Prefect server `custody deploy` registers with), `NO_COLOR`, and `CUSTODY_DEBUG` (shows where an internal error happened). Values of variables whose
 names look like secrets are replaced wherever they would be stored.
 

@@ -417,6 +417,7 @@ def fill(place: Path) -> None:
                 continue
 
 
+@pytest.mark.mounts
 def test_with_a_full_disk_it_checks_and_says_that_it_did_not_record(
     settings: Settings, mounted: Path, tmp_path: Path
 ) -> None:
@@ -430,6 +431,7 @@ def test_with_a_full_disk_it_checks_and_says_that_it_did_not_record(
     assert any("the verdict was not recorded" in remark for remark in verified.remarks)
 
 
+@pytest.mark.mounts
 def test_on_a_read_only_medium_it_checks_and_says_that_it_did_not_record(
     settings: Settings, mounted: Path, tmp_path: Path
 ) -> None:

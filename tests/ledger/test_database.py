@@ -230,6 +230,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["/usr/bin/umount", place], check=True)
 
 
+@pytest.mark.mounts
 def test_a_full_disk_is_an_error_and_nothing_acknowledged_is_lost(small_disk: Path, drafts: Drafts) -> None:
     files = LedgerFiles(small_disk / "ledger.db", small_disk / "keys")
     ballast = small_disk / "ballast"
@@ -250,6 +251,7 @@ def test_a_full_disk_is_an_error_and_nothing_acknowledged_is_lost(small_disk: Pa
         assert verify_ledger(files, verifier_key=ledger.verifier_key).consistent
 
 
+@pytest.mark.mounts
 def test_no_ledger_is_half_made_on_a_full_disk(small_disk: Path) -> None:
     (small_disk / "ballast").write_bytes(bytes(2 * 1024 * 1024 - 60_000))
     files = LedgerFiles(small_disk / "ledger.db", small_disk / "keys")

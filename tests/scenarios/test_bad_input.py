@@ -322,6 +322,7 @@ def _mounted(place: Path, *arguments: str) -> Iterator[None]:
 
 
 @needs_root
+@pytest.mark.mounts
 def test_a_full_disk_is_met_before_anything_is_half_done(with_home: Stage) -> None:
     (with_home.work / "hello.py").write_text("print('hello')\n")
     (with_home.work / "large.txt").write_bytes(os.urandom(6 * 1024 * 1024))
@@ -342,6 +343,7 @@ def test_a_full_disk_is_met_before_anything_is_half_done(with_home: Stage) -> No
 
 @needs_root
 @pytest.mark.parametrize("arguments", [("log", "show"), ("check", "hello.py"), ("runs", "list")])
+@pytest.mark.mounts
 def test_a_disk_without_a_byte_is_called_full(with_home: Stage, arguments: tuple[str, ...]) -> None:
     (with_home.work / "hello.py").write_text("print('hello')\n")
     with _small_home(with_home):
@@ -357,6 +359,7 @@ def test_a_disk_without_a_byte_is_called_full(with_home: Stage, arguments: tuple
 
 @needs_root
 @pytest.mark.jail
+@pytest.mark.mounts
 def test_a_disk_that_fills_during_a_run_says_that_it_was_executed(with_home: Stage) -> None:
     (with_home.work / "long.py").write_text("import time\ntime.sleep(50)\n")
     small = {"CUSTODY_LEDGER__DISK_RESERVE_MIB": "1"}
@@ -410,6 +413,7 @@ def test_a_home_of_somebody_else_is_not_used_and_can_still_be_verified(with_home
 
 
 @needs_root
+@pytest.mark.mounts
 def test_a_home_that_cannot_be_written_takes_no_run_and_can_still_be_verified(with_home: Stage) -> None:
     (with_home.work / "hello.py").write_text("print('hello')\n")
     kinds, files = with_home.kinds(), with_home.files()

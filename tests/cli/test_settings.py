@@ -1,0 +1,36 @@
+"""What custody takes over from the configuration of pip and uv, so that one setting serves all of them."""
+
+from pathlib import Path
+
+import pytest
+
+from custody.settings import load_settings
+
+VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT", "PIP_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_CONFIG_FILE")
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of a user who has told pip, and nobody else, where its index is and what it is certified by."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "pip.conf").write_text(
+        "[global]\nindex-url = https://index.invalid/simple\ncert = /own/authority.pem\n"
+    )
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    return tmp_path
+
+
+def test_the_index_and_the_certificate_of_pip_are_ours(configured: Path) -> None:
+    settings = load_settings(configured / "home")
+    assert settings.index_url == "https://index.invalid/simple"
+    assert settings.network_environment["SSL_CERT_FILE"] == "/own/authority.pem"
+
+
+def test_variables_come_before_the_files_of_pip(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://other.invalid/simple")
+    monkeypatch.setenv("SSL_CERT_FILE", "/another/authority.pem")
+    settings = load_settings(configured / "home")
+    assert settings.index_url == "https://other.invalid/simple"
+    assert settings.network_environment["SSL_CERT_FILE"] == "/another/authority.pem"
