@@ -4,20 +4,17 @@ python benchmarks/ledger.py [--quick] [--json]
 """
 
 import argparse
-import json
 import os
-import platform
 import resource
 import sqlite3
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from measuring import Figure, against, asked, interleaved, told
 from sqlalchemy import Connection
 
 from custody.ledger import Draft, Ledger, LedgerFiles, verify_ledger
@@ -157,31 +154,7 @@ class Writers:
         self.places["single"][0].append(self.next_batch("single", 1))
 
 
-def interleaved(work: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each, taken in turn."""
-    taken: dict[str, list[float]] = {name: [] for name in work}
-    for _ in range(rounds):
-        for name, call in work.items():
-            began = time.perf_counter()
-            call()
-            taken[name].append(time.perf_counter() - began)
-    return {name: statistics.median(values) for name, values in taken.items()}
-
-
-class Results:
-    """Rows of the report."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, object]] = []
-
-    def add(self, name: str, value: float, baseline: str, target: float, better: str, runs: int) -> None:
-        """One figure against its target."""
-        good = value >= target if better == "higher" else value <= target
-        row = {"name": name, "value": round(value, 4), "baseline": baseline, "target": target}
-        self.rows.append(row | {"better": better, "runs": runs, "ok": good})
-
-
-def appending(results: Results, folder: Path, rounds: int) -> None:
+def appending(folder: Path, rounds: int) -> list[Figure]:
     """Batches of 100 in five ways."""
     writers = Writers(folder)
     work = {
@@ -192,31 +165,31 @@ def appending(results: Results, folder: Path, rounds: int) -> None:
         "signed": writers.signed,
         "single": writers.single,
     }
-    interleaved(work, 3)
-    took = interleaved(work, rounds)
-    results.add(
-        "append-merkle",
-        took["plain"] / took["merkle"],
-        "the same append without tree and signature",
-        0.95,
-        "higher",
-        rounds,
-    )
-    results.add(
-        "append-signed",
-        took["plain"] / took["signed"],
-        "the same append without tree and signature",
-        0.88,
-        "higher",
-        rounds,
-    )
-    results.add(
-        "append-sqlalchemy", took["driver"] / took["rows"], "the same rows by sqlite3 alone", 0.75, "higher", rounds
-    )
-    results.add("append-batch", BATCH * took["single"] / took["signed"], "one entry a call", 15, "higher", rounds)
+    took = interleaved(work, rounds, warm_up=3)
+    bare, plain = "the same append without tree and signature", took["plain"]
+    return [
+        against("append-merkle", plain / took["merkle"], baseline=bare, target=0.95, runs=rounds, better="higher"),
+        against("append-signed", plain / took["signed"], baseline=bare, target=0.88, runs=rounds, better="higher"),
+        against(
+            "append-sqlalchemy",
+            took["driver"] / took["rows"],
+            baseline="the same rows by sqlite3 alone",
+            target=0.75,
+            runs=rounds,
+            better="higher",
+        ),
+        against(
+            "append-batch",
+            BATCH * took["single"] / took["signed"],
+            baseline="one entry a call",
+            target=15,
+            runs=rounds,
+            better="higher",
+        ),
+    ]
 
 
-def verifying(results: Results, folder: Path, entries: int, rounds: int) -> None:
+def verifying(folder: Path, entries: int, rounds: int) -> list[Figure]:
     """A ledger of some size: verification against hashing in memory, proofs against an append."""
     ledger, files = made(folder)
     with ledger:
@@ -240,22 +213,36 @@ def verifying(results: Results, folder: Path, entries: int, rounds: int) -> None
             },
             turns,
         )
-        for name, what, target in (
-            ("verify-without-projection", "tree", 0.60),
-            ("verify-with-projection", "walk", 0.28),
-            ("verify-all-checks", "verify", 0.28),
-        ):
-            value = took["hash"] * scale / took[what]
-            results.add(f"{name}-{entries}", value, "hashing the leaves in memory", target, "higher", turns)
+        figures = [
+            against(
+                f"{name}-{entries}",
+                took["hash"] * scale / took[what],
+                baseline="hashing the leaves in memory",
+                target=target,
+                runs=turns,
+                better="higher",
+            )
+            for name, what, target in (
+                ("verify-without-projection", "tree", 0.60),
+                ("verify-with-projection", "walk", 0.28),
+                ("verify-all-checks", "verify", 0.28),
+            )
+        ]
         step = max(entries // 97, 1)
         places = iter(range(0, entries, step))
         following = iter(range(entries, entries + 97))
         took = interleaved(
-            {"prove": lambda: ledger.prove(next(places)), "append": lambda: ledger.append([draft(next(following))])}, 90
+            {"prove": lambda: ledger.prove(next(places)), "append": lambda: ledger.append([draft(next(following))])},
+            90,
+            warm_up=0,
         )
-        results.add(f"proof-time-{entries}", took["prove"] / took["append"], "append of one leaf", 60, "lower", 90)
+        slower = took["prove"] / took["append"]
         path = ledger.prove(entries // 3).partition("\n\n")[0].split("\n")[2:]
-        results.add(f"proof-bytes-{entries}", 32 * len(path), "none", 672, "lower", 1)
+    return [
+        *figures,
+        against(f"proof-time-{entries}", slower, baseline="append of one leaf", target=60, runs=90),
+        against(f"proof-bytes-{entries}", 32 * len(path), baseline="none", target=672, runs=1),
+    ]
 
 
 def walk_over(files: LedgerFiles, key: str, *, contents: bool) -> None:
@@ -268,10 +255,12 @@ def walk_over(files: LedgerFiles, key: str, *, contents: bool) -> None:
         raise SystemExit(str(findings.problems()))
 
 
-def memory(results: Results, small: Path, large: Path) -> None:
+def memory(small: Path, large: Path) -> Figure:
     """Peak memory of verification on both sizes, each in a process of its own."""
     peak = {folder: int(subprocess.run([sys.executable, __file__, "--peak", folder], capture_output=True, check=True).stdout) for folder in (small, large)}  # fmt: skip
-    results.add("verify-memory", peak[large] / peak[small], "a ledger of a tenth of the entries", 1.1, "lower", 1)
+    return against(
+        "verify-memory", peak[large] / peak[small], baseline="a ledger of a tenth of the entries", target=1.1, runs=1
+    )
 
 
 def peak_of(folder: Path) -> int:
@@ -287,39 +276,24 @@ def peak_of(folder: Path) -> int:
 
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a rough answer within a minute")
-    parser.add_argument("--json", action="store_true", help="one object instead of lines")
+    parser = asked(__doc__)
     parser.add_argument("--peak", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.peak:
         print(peak_of(chosen.peak))
         return 0
-    busy = os.getloadavg()[0]
-    results, rounds = Results(), 12 if chosen.quick else 40
+    rounds = 12 if chosen.quick else 40
     small, large = (5_000, 50_000) if chosen.quick else (100_000, 1_000_000)
     with tempfile.TemporaryDirectory(prefix="custody-bench-") as name:
         folder = Path(name)
-        appending(results, folder / "append", rounds)
-        verifying(results, folder / "small", small, rounds)
-        verifying(results, folder / "large", large, rounds)
-        memory(results, folder / "small", folder / "large")
-    machine = {
-        "python": platform.python_version(),
-        "sqlite": sqlite3.sqlite_version,
-        "cpus": len(os.sched_getaffinity(0)),
-        "load": f"{busy:.1f} before, {os.getloadavg()[0]:.1f} after",
-    }
-    if chosen.json:
-        print(json.dumps({"machine": machine, "results": results.rows}))
-    else:
-        print(", ".join(f"{name} {value}" for name, value in machine.items()))
-        for row in results.rows:
-            sign = ">=" if row["better"] == "higher" else "<="
-            print(
-                f"{'ok  ' if row['ok'] else 'MISS'} {row['name']:28} {row['value']:>9} {sign} {row['target']} ({row['baseline']})"
-            )
-    return 0 if all(row["ok"] for row in results.rows) else 1
+        figures = [
+            *appending(folder / "append", rounds),
+            *verifying(folder / "small", small, rounds),
+            *verifying(folder / "large", large, rounds),
+            memory(folder / "small", folder / "large"),
+        ]
+    cores = f"SQLite {sqlite3.sqlite_version}; {len(os.sched_getaffinity(0))} cores may be used"
+    return told(figures, as_json=chosen.json, notes=[cores])
 
 
 if __name__ == "__main__":

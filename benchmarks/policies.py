@@ -3,24 +3,19 @@
 python benchmarks/policies.py [--json] [--quick]
 """
 
-import argparse
 import ast
 import hashlib
 import json
-import os
-import platform
 import re
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cedarpy
+from measuring import Figure, against, asked, interleaved, told
 
 from custody.flows.history import history_of
 from custody.ledger import Draft, Ledger, LedgerFiles, events
@@ -62,40 +57,18 @@ when {{ resource.name == "package-{number}" && resource.critical + resource.high
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """One ratio of interleaved medians."""
-
-    name: str
-    value: float
-    baseline: str
-    target: float
-    better: str
-    runs: int
-    ok: bool
-
-
 def main() -> int:
     """Measure, print, and say by the exit code whether every target was met."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    options = parser.parse_args()
+    options = asked(__doc__).parse_args()
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
-    results = [*(gate_result(rules, rounds) for rules in RULES), facts_result(rounds), past_result(options.quick)]
-    if options.json:
-        print(json.dumps({"machine": machine(), "results": [asdict(result) for result in results]}, indent=2))
-    else:
-        for result in results:
-            verdict = "ok" if result.ok else "TOO SLOW"
-            print(f"{result.name}: {result.value:.2f} x {result.baseline}, target {result.target:.1f}: {verdict}")
-    return 0 if all(result.ok for result in results) else 1
+    figures = [*(gate_figure(rules, rounds) for rules in RULES), facts_figure(rounds), past_figure(quick=options.quick)]
+    return told(figures, as_json=options.json)
 
 
 # ---------------------------------------------------------------- the gate
 
 
-def gate_result(rules: int, rounds: int) -> Result:
+def gate_figure(rules: int, rounds: int) -> Figure:
     """A whole decision of one turn, from facts to grant, against the engine's answer to the same questions, already written down."""
     gate = Gate(policies_of(rules))
     if gate.rules != rules:
@@ -160,7 +133,7 @@ def plain_batch(gate: Gate, inputs: bytes) -> Callable[[], object]:
 # ---------------------------------------------------------------- code facts
 
 
-def facts_result(rounds: int) -> Result:
+def facts_figure(rounds: int) -> Figure:
     """Everything that is read from a program, by way of the resident reader, against parsing it in this process."""
     code = program().encode()
     with ReaderProcess() as reader:
@@ -210,7 +183,7 @@ def _lines() -> Iterator[str]:
 # ---------------------------------------------------------------- the past
 
 
-def past_result(quick: bool) -> Result:  # noqa: FBT001 - from the command line
+def past_figure(*, quick: bool) -> Figure:
     """Everything that rules may know of a principal's past, on a ledger that is many times as long as another."""
     short, long = (QUICK_ENTRIES if quick else ENTRIES) // GROWTH, QUICK_ENTRIES if quick else ENTRIES
     directory = Directory.from_text('[humans.alice]\n[agents.scout]\nowner = "alice"\n')
@@ -266,42 +239,10 @@ def grown(folder: Path, size: int) -> Ledger:
 
 def compared(
     name: str, ours: Callable[[], object], theirs: Callable[[], object], *, baseline: str, target: float, rounds: int
-) -> Result:
-    """Both in turn, so that what else the machine does meets them alike."""
-    times: Mapping[str, list[float]] = {"ours": [], "theirs": []}
-    for _ in range(rounds // 10):
-        ours(), theirs()
-    for _ in range(rounds):
-        times["ours"].append(seconds(ours))
-        times["theirs"].append(seconds(theirs))
-    value = statistics.median(times["ours"]) / statistics.median(times["theirs"])
-    return Result(
-        name=name,
-        value=round(value, 2),
-        baseline=baseline,
-        target=target,
-        better="lower",
-        runs=rounds,
-        ok=value <= target,
-    )
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """How long it takes once."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def machine() -> dict[str, object]:
-    """What it was measured on."""
-    return {
-        "system": platform.system(),
-        "release": platform.release(),
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-    }
+) -> Figure:
+    """One against the other."""
+    took = interleaved({"ours": ours, "theirs": theirs}, rounds, warm_up=rounds // 10)
+    return against(name, took["ours"] / took["theirs"], baseline=baseline, target=target, runs=rounds)
 
 
 if __name__ == "__main__":

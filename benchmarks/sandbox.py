@@ -7,21 +7,17 @@ with everything else. A site directory with slow `.pth` files makes that start s
 interpreter costs without its site (`-I -S`, which is how the jail starts it) is printed beside it.
 """
 
-import argparse
-import itertools
-import json
 import os
-import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+
+from measuring import Figure, against, asked, interleaved, told
 
 from custody.policies.types import Access, Grant, Limits, MountRequest
 from custody.sandbox import JailSettings, Job, Sandbox
@@ -41,48 +37,20 @@ THROUGHPUT = 0.8
 GRANT = Grant(decision="benchmark", principal="benchmark", profile="benchmark", limits=Limits())
 JOB = Job(run="benchmark", code=b"pass", file_name="program.py")
 
-Measured = Mapping[str, Callable[[], object]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """One ratio of interleaved medians."""
-
-    name: str
-    value: float
-    baseline: str
-    target: float | None
-    """None: shown beside the others, not judged."""
-    better: str
-    runs: int
-    ok: bool
-
 
 def main() -> int:
     """Measure, print, and say by the exit code whether the targets are met."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--quick", action="store_true", help="a rough answer in half a minute")
+    parser = asked(__doc__)
     parser.add_argument("--python", type=Path, default=Path(sys.executable), help="the interpreter in the jail")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     notes: list[str] = []
     with tempfile.TemporaryDirectory(prefix="custody-benchmark-", dir="/var/tmp") as folder:
-        rounds = QUICK_ROUNDS if asked.quick else ROUNDS
-        results = launches(Path(folder), asked.python, rounds, notes)
-        results += throughput(Path(folder), asked.python, QUICK_BATCHES if asked.quick else BATCHES)
-    if asked.json:
-        print(json.dumps({"machine": machine(), "results": [asdict(r) for r in results], "notes": notes}, indent=2))
-    else:
-        for result in results:
-            target = f", target {'<=' if result.better == 'lower' else '>='} {result.target}" if result.target else ""
-            verdict = "" if result.target is None else ": ok" if result.ok else ": MISSED"
-            print(f"{result.name}: {result.value:.2f} x {result.baseline}{target}{verdict}")
-        for note in notes:
-            print(f"note: {note}")
-    return 0 if all(result.ok for result in results) else 1
+        figures = launches(Path(folder), options.python, QUICK_ROUNDS if options.quick else ROUNDS, notes)
+        figures.append(throughput(Path(folder), options.python, QUICK_BATCHES if options.quick else BATCHES))
+    return told(figures, as_json=options.json, notes=notes)
 
 
-def launches(folder: Path, python: Path, rounds: int, notes: list[str]) -> list[Result]:
+def launches(folder: Path, python: Path, rounds: int, notes: list[str]) -> list[Figure]:
     """One start after the other."""
     runtime = probe_python(python)
     bare = str(runtime.executable)
@@ -110,16 +78,17 @@ def launches(folder: Path, python: Path, rounds: int, notes: list[str]) -> list[
     measured["cold jail, commands watched by a trace"] = lambda: traced.run(JOB, GRANT)
     for name, access in (("files watched in a granted mount", Access.READ), ("and changes listed in it", Access.WRITE)):
         measured[f"cold jail, {name}"] = mounted(plain, folder, access)
-    times = interleaved(measured, rounds)
+    took = interleaved(measured, rounds)
     targets = {"cold jail": COLD, "cold jail with control groups": COLD_GROUPS}
+    baseline = f"`{Path(bare).name} -I -c pass`"
     return [
-        ratio(name, times[name], times["bare"], f"`{Path(bare).name} -I -c pass`", targets.get(name), rounds)
+        against(name, took[name] / took["bare"], baseline=baseline, target=targets.get(name), runs=rounds)
         for name in measured
         if name != "bare"
     ]
 
 
-def throughput(folder: Path, python: Path, batches: int) -> list[Result]:
+def throughput(folder: Path, python: Path, batches: int) -> Figure:
     """Sixty jobs on two workers."""
     sandbox = replace_state(folder, "throughput", python, watch_commands=False, cgroups=False)
     nsjail = plain_nsjail(folder, runtime_spec(probe_python(python)))
@@ -131,19 +100,15 @@ def throughput(folder: Path, python: Path, batches: int) -> list[Result]:
 
         return run
 
-    times = interleaved({"jails": batch(lambda: sandbox.run(JOB, GRANT)), "nsjail": batch(nsjail)}, batches)
-    value = statistics.median(times["nsjail"]) / statistics.median(times["jails"])
-    return [
-        Result(
-            name=f"{BATCH} jobs on {WORKERS} workers",
-            value=round(value, 2),
-            baseline="plain nsjail's throughput",
-            target=THROUGHPUT,
-            better="higher",
-            runs=batches,
-            ok=value >= THROUGHPUT,
-        )
-    ]
+    took = interleaved({"jails": batch(lambda: sandbox.run(JOB, GRANT)), "nsjail": batch(nsjail)}, batches)
+    return against(
+        f"{BATCH} jobs on {WORKERS} workers",
+        took["nsjail"] / took["jails"],
+        baseline="plain nsjail's throughput",
+        target=THROUGHPUT,
+        runs=batches,
+        better="higher",
+    )
 
 
 def replace_state(folder: Path, name: str, python: Path, *, watch_commands: bool, cgroups: bool | None) -> Sandbox:
@@ -212,50 +177,11 @@ def bubblewrap(spec: JailSpec) -> Callable[[], object]:
     return lambda: start((*words, *spec.command))
 
 
-def interleaved(measured: Measured, rounds: int) -> dict[str, list[float]]:
-    """Everything in turn, so that what else the machine does meets all of them alike."""
-    times: dict[str, list[float]] = {name: [] for name in measured}
-    for number, (name, one) in itertools.product(range(rounds + 1), measured.items()):
-        began = time.perf_counter()
-        one()
-        if number:  # the first round warms up
-            times[name].append(time.perf_counter() - began)
-    return times
-
-
-def ratio(
-    name: str, times: Sequence[float], base: Sequence[float], baseline: str, target: float | None, runs: int
-) -> Result:
-    """How many times the baseline."""
-    value = statistics.median(times) / statistics.median(base)
-    return Result(
-        name=name,
-        value=round(value, 2),
-        baseline=baseline,
-        target=target,
-        better="lower",
-        runs=runs,
-        ok=target is None or value <= target,
-    )
-
-
 def start(command: Sequence[str]) -> None:
     """One process, from its start to its end."""
     done = subprocess.run(command, env={}, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{command[0]} ended with {done.returncode}: {done.stderr[-500:]!r}")
-
-
-def machine() -> dict[str, object]:
-    """What it was measured on."""
-    return {
-        "system": platform.system(),
-        "release": platform.release(),
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "root": os.geteuid() == 0,
-    }
 
 
 if __name__ == "__main__":
