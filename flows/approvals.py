@@ -194,6 +194,11 @@ def approve(house: House, run: str, approver: Principal, *, comment: str) -> int
     try:
         return batch.write()[-1].index
     except ConflictError as error:
+        reason = "somebody else approved it at the same moment, and an approval counts once"
+        denied = events.AccessDenied(
+            action="approve", source=approver.id, rules=(STALE_APPROVAL,), reason=reason, count=1
+        )
+        record(house, denied, actor=approver.id, run=run)
         raise CustodyError(
             f"run `{run}` was approved by somebody else at the same moment",
             hint=f"the requester runs `custody runs continue {run}`",

@@ -95,6 +95,7 @@ def test_of_two_approvals_at_the_same_moment_one_is_written(
     assert caught.value.exit_code == Exit.DENIED
     (granted,) = house.ledger.entries(run=held, kinds=("approval:granted",))
     assert granted.actor == "carol"
+    assert denials(house, held) == [("approve", "bob", ("approval-binding",))]
 
 
 def test_an_answer_that_comes_too_late_is_refused(house: House, ask: Ask) -> None:
