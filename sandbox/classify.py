@@ -37,6 +37,8 @@ class Evidence:
     """Whether control groups counted."""
     processes_met: bool = False
     """Whether, without them, as many processes and threads as are allowed were seen alive at once."""
+    bad_calls: bool = False
+    """Whether a process ended by SIGSYS though no audit record could tell of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +77,8 @@ def _conclude(evidence: Evidence) -> tuple[OutcomeClass, str]:
             OutcomeClass.KILLED_MEMORY,
             f"the kernel killed {evidence.counters.oom_kills} process(es) for memory in the run's control group",
         )
-    if killing := sorted({denial.name for denial in evidence.denials if denial.killed}):
-        return OutcomeClass.VIOLATED_POLICY, f"the system-call filter killed a process for: {', '.join(killing)}"
+    if violation := _violation(evidence):
+        return OutcomeClass.VIOLATED_POLICY, violation
     if watched.status is None:
         return OutcomeClass.INFRASTRUCTURE_ERROR, _trouble(watched, "the jail ended without saying how the program did")
     return _program(evidence, watched.status)
@@ -103,6 +105,13 @@ def _stopped(evidence: Evidence) -> tuple[OutcomeClass, str] | None:
             return OutcomeClass.INFRASTRUCTURE_ERROR, _trouble(watched, str(watched.stopped))
         case _:
             assert_never(watched.stopped)
+
+
+def _violation(evidence: Evidence) -> str:
+    """What shows that the filter killed a process, of whatever depth; empty if nothing does."""
+    if killing := sorted({denial.name for denial in evidence.denials if denial.killed}):
+        return f"the system-call filter killed a process for: {', '.join(killing)}"
+    return "a process of the run ended by SIGSYS, as the system-call filter ends one" if evidence.bad_calls else ""
 
 
 def _program(evidence: Evidence, status: int) -> tuple[OutcomeClass, str]:

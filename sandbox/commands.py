@@ -5,6 +5,7 @@ nsjail to it, which no program can leave. What was started is read from /proc at
 is listed as unknown. Needs root in the first namespaces. It must never take over a process of another run.
 """
 
+import signal
 import socket
 import struct
 from contextlib import suppress
@@ -62,6 +63,8 @@ class Starts:
         self.commands: list[ObservedCommand] = []
         self.total = 0
         self.lost = False
+        self.bad_calls = 0
+        """Processes that ended by SIGSYS, as the system-call filter ends one; a program can send that signal, too."""
 
     def begin(self, process: int, nanoseconds: int, *, parent: int | None) -> Started | None:
         """Lists what a process has just become, and by whom; None if the list is full."""
@@ -70,6 +73,16 @@ class Starts:
             return None
         self.commands.append(replace(_look_at(process, self._source), parent=parent))
         return Started(len(self.commands) - 1, nanoseconds)
+
+    def attribute(self, started: Started, parent: int | None) -> None:
+        """Says by whom a listed program was started, once that is known for certain."""
+        self.commands[started.place] = replace(self.commands[started.place], parent=parent)
+
+    def ended(self, started: Started | None, status: int, nanoseconds: int) -> None:
+        """Takes note of the end of a process, whether it was a program of its own, and listed, or not."""
+        self.bad_calls += status & 0x7F == signal.SIGSYS
+        if started is not None:
+            self.end(started, status, nanoseconds)
 
     def end(self, started: Started, status: int, nanoseconds: int) -> None:
         """Adds how it ended, by its wait status."""
@@ -171,8 +184,7 @@ class CommandWatch(Starts):
         if member.threads > 0:
             return
         del self._members[process]
-        if member.started is not None:
-            self.end(member.started, status, nanoseconds)
+        self.ended(member.started, status, nanoseconds)
 
 
 def open_commands() -> CommandWatch | None:

@@ -77,6 +77,7 @@ def make_outcome(grant: Grant, run: RunRecord, redactor: Redactor | None) -> Out
             cpu_seconds=grant.limits.cpu_seconds,
             grouped=run.grouped,
             processes_met=not run.grouped and _peak_tasks(run) >= grant.limits.processes,
+            bad_calls=_saw_bad_calls(run.sources),
         )
     )
     return Outcome(
@@ -117,6 +118,12 @@ def make_outcome(grant: Grant, run: RunRecord, redactor: Redactor | None) -> Out
 def _peak_tasks(run: RunRecord) -> int:
     """Without a control group: what was counted now and then, and what the trace saw."""
     return max(run.watched.peak_tasks, run.sources.trace.peak if run.sources.trace is not None else 0)
+
+
+def _saw_bad_calls(sources: Sources) -> bool:
+    """Whether whoever follows the processes saw one end as the filter ends it, where audit records do not say it better."""
+    unheard = sources.audit is None or sources.audit.lost
+    return unheard and sources.starts is not None and sources.starts.bad_calls > 0
 
 
 def _layers_on(run: RunRecord) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from .commands import Started, Starts
 from .kernel import (
@@ -46,6 +47,10 @@ class _Member:
     program: int | None
     """Which of the started programs it is, or is a part of."""
     started: Started | None = None
+    told: bool = False
+    """Whether its parent has told of it."""
+    early: Started | None = None
+    """What it started before that: by whom is known for certain only then."""
 
 
 class CommandTrace(Starts):
@@ -56,7 +61,7 @@ class CommandTrace(Starts):
         self._first: int | None = None
         self._members: dict[int, _Member] = {}
         self._seized = threading.Event()
-        self._unborn: set[int] = set()
+        self._unborn: dict[int, _Member] = {}
         """Ended before the fork that made them was told of."""
         self._failure = ""
         self.peak = 0
@@ -120,26 +125,55 @@ class CommandTrace(Starts):
 
     def _born(self, process: int, parent: int | None = None) -> None:
         """Told twice: by its parent, which may be the later of the two, and by itself."""
-        if process in self._unborn:
-            self._unborn.discard(process)
+        gone = self._unborn.pop(process, None)
+        if parent is not None and gone is not None:
+            if gone.early is not None:
+                self.attribute(gone.early, self._program_of(parent))
             return
-        member = self._members.setdefault(process, _Member(None))
-        if parent is not None and member.started is None:
-            family = self._members.get(parent)
-            member.program = 0 if parent == self._first else family.program if family is not None else None
+        member = self._members.get(process)
+        if member is None:  # if it speaks first, whose child it is can be seen, though not if that one chose to hide it
+            seen = _parent_of(process) if parent is None else parent
+            member = self._members[process] = _Member(self._program_of(seen))
+        if parent is not None and not member.told:
+            member.told = True
+            if member.early is not None:
+                self.attribute(member.early, self._program_of(parent))
+            elif member.started is None:
+                member.program = self._program_of(parent)
         self.peak = max(self.peak, len(self._members))
+
+    def _program_of(self, process: int | None) -> int | None:
+        if process is not None and process == self._first:
+            return 0
+        member = self._members.get(process) if process is not None else None
+        return member.program if member is not None else None
 
     def _executed(self, process: int, now: int) -> None:
         former = ptrace_message(process)
         if former != process:  # another thread than the first one did: it has taken that one's place and number
-            self._members.pop(former, None)
+            self._leave(former)
         member = self._members.setdefault(process, _Member(None))
         member.started = self.begin(process, now, parent=member.program)
         member.program = member.started.number if member.started is not None else None
+        if not member.told and member.early is None:
+            member.early = member.started
 
     def _gone(self, process: int, status: int, now: int) -> None:
-        if process not in self._members and process != self._first:
-            self._unborn.add(process)
-        member = self._members.pop(process, None)
-        if member is not None and member.started is not None:
-            self.end(member.started, status, now)
+        self.ended(self._leave(process).started, status, now)
+
+    def _leave(self, process: int) -> _Member:
+        member = self._members.pop(process, None) or _Member(None)
+        if not member.told and process != self._first:
+            self._unborn[process] = member
+        return member
+
+
+def _parent_of(process: int) -> int | None:
+    """Whose child or thread it is; None if that cannot be seen."""
+    try:
+        text = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return None
+    fields = dict(line.split(":\t", 1) for line in text.splitlines() if line.startswith(("Tgid:", "PPid:")))
+    group = int(fields["Tgid"])
+    return group if group != process else int(fields["PPid"])

@@ -1,6 +1,7 @@
 """The class of an end follows from evidence, strongest first, never from an exit code alone."""
 
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,10 @@ TABLE = {
     "SIGXCPU at the limit": (evidence(signal.SIGXCPU, cpu=10.0), OutcomeClass.KILLED_CPU),
     "SIGSYS": (evidence(signal.SIGSYS), OutcomeClass.VIOLATED_POLICY),
     "an audit record of a kill, though it ended well": (evidence(0, denials=KILL), OutcomeClass.VIOLATED_POLICY),
+    "an end by SIGSYS that no audit record tells of": (
+        replace(evidence(), bad_calls=True),
+        OutcomeClass.VIOLATED_POLICY,
+    ),
     "a refusal alone": (evidence(0, denials=REFUSAL), OutcomeClass.SUCCEEDED),
     "out of memory, though it ended well": (evidence(0, oom=1), OutcomeClass.KILLED_MEMORY),
     "out of memory took the first process": (evidence(None, oom=1), OutcomeClass.KILLED_MEMORY),

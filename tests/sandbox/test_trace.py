@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import pytest
 from custody.errors import LayerError
 from custody.policies.types import Grant
 from custody.sandbox import JailSettings, Job, Outcome, OutcomeClass, Sandbox
+from custody.sandbox.trace import CommandTrace
 
 pytestmark = pytest.mark.jail
 
@@ -167,6 +169,40 @@ def test_an_unprivileged_runner_sees_what_is_started_however_it_is_hidden(
     assert not any(said.startswith("commands are known") for said in plain.unobserved)
 
 
+BAD_CALL_FAR_BELOW = """
+import ctypes, os
+if os.fork() == 0:
+    if os.fork() == 0:
+        ctypes.CDLL(None).ptrace(0, 0, 0, 0)
+    os.waitpid(-1, 0)
+    os._exit(0)
+os.waitpid(-1, 0)
+"""
+
+
+def test_an_unprivileged_runner_sees_a_process_that_the_filter_killed_though_the_program_ended_well(
+    unprivileged: RunUnprivileged, grant_of: MakeGrant, job_of: MakeJob
+) -> None:
+    [outcome] = unprivileged([(job_of(BAD_CALL_FAR_BELOW), grant_of())])
+    assert (outcome.outcome, outcome.exit_code) == (OutcomeClass.VIOLATED_POLICY, 0)
+    assert "SIGSYS" in outcome.explanation
+
+
+@pytest.mark.parametrize("process_events", [True, False], ids=["process events", "trace"])
+def test_lost_audit_records_do_not_hide_what_the_filter_killed(
+    *,
+    process_events: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    grant_of: MakeGrant,
+    job_of: MakeJob,
+) -> None:
+    monkeypatch.setattr("custody.sandbox.sources.open_audit", lambda _: None)
+    sandbox = Sandbox(JailSettings(state=tmp_path))
+    sandbox._process_events = process_events
+    assert sandbox.run(job_of(BAD_CALL_FAR_BELOW), grant_of()).outcome is OutcomeClass.VIOLATED_POLICY
+
+
 NESTED = """
 import subprocess, sys
 def python(code): subprocess.run([sys.executable, '-S', '-c', code])
@@ -183,6 +219,35 @@ def test_each_start_names_who_started_it(
     sandbox._process_events = process_events
     outcome = sandbox.run(job_of(NESTED), grant_of())
     assert [command.parent for command in outcome.commands if not command.program_controlled] == [0, 1, 0]
+
+
+EXEC, FORK = 4, 1
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["alive", "ended"])
+def test_who_started_a_program_is_known_though_its_parent_tells_last(
+    *, ended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may report the child's start, and even its end, before the fork that made it."""
+    parent, child = 4_194_305, 4_194_306  # no process can have these numbers
+    about = {(parent, EXEC): parent, (child, EXEC): child, (parent, FORK): child}
+    now: list[int] = []
+    monkeypatch.setattr("custody.sandbox.trace.ptrace", lambda *_: 0)
+    monkeypatch.setattr("custody.sandbox.trace.ptrace_message", lambda process: about[process, now[-1]])
+    trace = CommandTrace()
+
+    def report(process: int, event: int) -> None:
+        now.append(event)
+        trace._stopped(process, signal.SIGTRAP, event, 0)
+
+    report(parent, EXEC)
+    report(child, EXEC)
+    if ended:
+        trace._gone(child, 0, 0)
+    report(parent, FORK)
+    assert [command.parent for command in trace.commands] == [None, 1]
+    assert trace.peak == 2
+    assert len(trace._members) == (1 if ended else 2)
 
 
 def test_many_quick_starts_are_all_counted_and_the_list_is_bounded(
