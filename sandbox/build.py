@@ -163,7 +163,7 @@ def _mounts(job: Job, grant: Grant, runtime: Runtime, language: Language) -> tup
         mounts.append(Bind(job.environment.resolve(), SITE, executable=True))
     for mount in sorted(grant.mounts):
         write = mount.access is Access.WRITE
-        mounts.append(Bind(Path(mount.path), f"/mnt/{mount.target}", writable=write, owned=write))
+        mounts.append(Bind(Path(mount.path), f"/mnt/{mount.target}", writable=write, owned=write, judged=True))
     shell = _shell_mounts() if grant.shell else []
     taken = {mount.target for mount in shell}
     mounts += [*(mount for mount in language_mounts(language) if mount.target not in taken), *shell]

@@ -197,8 +197,11 @@ def _start(nsjail: Path, spec: JailSpec, text: str, outside_uid: int, pipes: _Pi
 def _stage(spec: JailSpec, outside_uid: int) -> None:
     own_mount_namespace()
     binds = [(index, mount) for index, mount in enumerate(spec.mounts) if isinstance(mount, Bind) and not mount.device]
-    sources = [(index, mount, os.open(mount.source, os.O_PATH | os.O_CLOEXEC)) for index, mount in binds]
+    sources: list[tuple[int, Bind, int]] = []
     try:
+        for index, mount in binds:
+            sources.append((index, mount, os.open(mount.source, os.O_PATH | os.O_CLOEXEC)))
+            _check_same(mount, sources[-1][-1])
         mount_tmpfs(spec.staging, mode=_STAGING_MODE, size_bytes=_STAGING_BYTES)
         for index, mount, source in sources:
             target = staged_source(spec, index, mount)
@@ -214,6 +217,15 @@ def _stage(spec: JailSpec, outside_uid: int) -> None:
     finally:
         for _, _, source in sources:
             os.close(source)
+
+
+def _check_same(mount: Bind, source: int) -> None:
+    """Its owner may have put a link in the way since it was judged, and root would follow that anywhere."""
+    if mount.judged and os.readlink(f"/proc/self/fd/{source}") != str(mount.source):  # noqa: PTH115 - a descriptor's own name
+        shown = str(mount.source).encode("unicode_escape").decode("ascii")[:200]
+        raise SandboxError(
+            f"the mount `{shown}` leads elsewhere than when it was judged", hint="find out who changed it"
+        )
 
 
 def _bind_owned(source: int, target: Path, found: os.stat_result, outside_uid: int) -> None:

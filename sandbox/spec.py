@@ -44,6 +44,8 @@ class Bind:
     device: bool = False
     owned: bool = False
     """Whether what belongs to the owner of the source, unless that is root, is shown as the jail's own where it is staged."""
+    judged: bool = False
+    """Whether the source was judged by its resolved name: if that leads elsewhere by now, it is not bound where it is staged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
-"""Sockets of the machine in a granted tree are found, without following a link, and the mount is refused."""
+"""What is found in a granted tree or in its place by the time of the mount, and is refused: sockets of the machine, links."""
 
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,8 +10,11 @@ import pytest
 
 from custody.errors import SandboxError
 from custody.policies.types import Access, Grant, MountRequest
-from custody.sandbox import Job, Outcome, Sandbox
+from custody.sandbox import JailSettings, Job, Outcome, Sandbox
+from custody.sandbox.build import build_payload
 from custody.sandbox.doors import find_doors
+from custody.sandbox.runtime import Runtime
+from custody.sandbox.types import Language
 
 
 @pytest.fixture
@@ -67,3 +71,28 @@ def test_such_a_mount_is_refused_before_anything_starts(
     outcome: Outcome = sandbox.run(job_of("pass"), grant)
     assert outcome.outcome == "succeeded", outcome.explanation
     assert any(said.startswith("whether a granted mount holds sockets") for said in outcome.unobserved)
+
+
+@pytest.mark.jail
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="without root nothing is opened with more rights than the jail's: run as root"
+)
+def test_a_folder_that_its_owner_replaced_by_a_link_after_it_was_judged_is_not_mounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grant_of: Callable[..., Grant], job_of: Callable[..., Job]
+) -> None:
+    secret, tree = tmp_path / "secret", tmp_path / "tree"
+    for folder in (secret, tree):
+        folder.mkdir()
+    (secret / "file").write_text("a secret of root")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    def swap(job: Job, runtime: Runtime, language: Language) -> bytes:
+        tree.rename(tmp_path / "moved")
+        tree.symlink_to(secret)
+        return build_payload(job, runtime, language)
+
+    monkeypatch.setattr("custody.sandbox.jail.build_payload", swap)
+    grant = replace(grant_of(), mounts=(MountRequest(path=str(tree), access=Access.READ, target="tree"),))
+    with pytest.raises(SandboxError, match="leads elsewhere than when it was judged"):
+        Sandbox(JailSettings(state=tmp_path / "state")).run(job_of("print(open('/mnt/tree/file').read())"), grant)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
