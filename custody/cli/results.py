@@ -9,7 +9,7 @@ from ..caller_files import CallerFiles
 from ..errors import CustodyError, Exit
 from .exposure import exposure_told
 from .output import pass_through, print_json, result, say, shown
-from .streams import UndeliveredError
+from .streams import UndeliveredError, one_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,14 +27,22 @@ class LiveOutput:
     def __init__(self) -> None:
         self.heard = False
         self.lost: UndeliveredError | None = None
+        self._open_lines: set[str] = set()
 
     def write(self, stream: str, content: bytes) -> None:
         """What the jail hands on, redacted already; that nobody takes it any more does not stop the run."""
         self.heard = True
+        if content:
+            (self._open_lines.discard if content.endswith(b"\n") else self._open_lines.add)(stream)
         try:
             pass_through(content, sys.stdout if stream == "stdout" else sys.stderr)
         except UndeliveredError as error:
             self.lost = error
+
+    def end_line(self) -> None:
+        """Talk begins on a line of its own: a program must not write the beginning of ours, nor hide ours in a line of its own."""
+        if self._open_lines & ({"stdout", "stderr"} if one_place(sys.stdout, sys.stderr) else {"stderr"}):
+            say("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,7 @@ def hand_out(done: "Result", keep: Keep, live: LiveOutput, *, json: bool) -> int
         notes = done.notes if lost is None else (*done.notes, f"{lost.message}; {lost.hint}")
         print_json({**_result_json(done), "exit_code": int(code), "notes": list(notes)})
     else:
+        live.end_line()
         _say_end(done, keep.folder)
     if lost is not None:
         say(f"error: {shown(lost.message)}")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-__all__ = ["UndeliveredError", "delivering", "finish", "give_up", "reopen_closed", "talk"]
+__all__ = ["UndeliveredError", "delivering", "finish", "give_up", "one_place", "reopen_closed", "talk"]
 
 
 class UndeliveredError(Exception):
@@ -49,6 +49,14 @@ def delivering() -> Iterator[None]:
         yield
     except OSError as error:
         raise UndeliveredError(error) from error
+
+
+def one_place(one: TextIO, other: TextIO) -> bool:
+    """Whether both are the same file, pipe or terminal."""
+    try:
+        return os.path.sameopenfile(one.fileno(), other.fileno())
+    except (OSError, ValueError):  # closed, or no file at all
+        return False
 
 
 def talk(text: str) -> None:
