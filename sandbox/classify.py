@@ -145,7 +145,7 @@ def _limits(evidence: Evidence, outcome: OutcomeClass) -> tuple[str, ...]:
             hit.add("output")
         case _:
             pass
-    if outcome is OutcomeClass.KILLED_CPU:
+    if outcome is OutcomeClass.KILLED_CPU or _processor_seconds(evidence) > evidence.cpu_seconds:
         hit.add("cpu")
     told = evidence.told
     if "inodes" in hit and "disk" not in hit:
@@ -154,6 +154,13 @@ def _limits(evidence: Evidence, outcome: OutcomeClass) -> tuple[str, ...]:
         # the counters know better than the program about these two
         told -= {"memory", "processes"}
     return tuple(sorted(hit | told))
+
+
+def _processor_seconds(evidence: Evidence) -> float:
+    """What the whole run used; without a control group what the program and its children did, each of which has the limit alone."""
+    if evidence.counters.cpu_ns is not None:
+        return evidence.counters.cpu_ns / 1_000_000_000
+    return (evidence.watched.program_cpu_us or 0) / 1_000_000
 
 
 def _trouble(watched: Watched, what: str) -> str:

@@ -177,7 +177,9 @@ def _unobserved(grant: Grant, run: RunRecord) -> tuple[str, ...]:
     if run.observations.lost:
         said.append("some records of the program's interpreter were lost, unreadable or too many")
     if not run.grouped:
-        said.append("memory and processes of the whole run are not counted: there is no control group")
+        said.append(
+            "memory, processes and processor time of the whole run are not limited by the kernel: there is no control group"
+        )
     said += _unobserved_in_mounts(grant, run)
     if run.live_was_cut:
         said.append("live output was cut: whoever listened was too slow or gone")

@@ -84,3 +84,12 @@ def test_nsjails_first_complaints_are_in_the_explanation() -> None:
     assert classify(evidence(None, started=False, nsjail=255, log=log)).explanation.endswith(
         "nsjail ended with 255: f():1 Could not compile; main():2 bad"
     )
+
+
+def test_a_run_that_used_more_processor_time_than_its_limit_says_so_though_it_ended_well() -> None:
+    """Without a control group each process has the limit alone, and children that it ended leave the program as it is."""
+    over = replace(evidence(cpu=10.1), grouped=False)
+    assert (classify(over).outcome, classify(over).limits_hit) == (OutcomeClass.SUCCEEDED, ("cpu",))
+    assert classify(evidence(cpu=9.9)).limits_hit == ()
+    counted = replace(evidence(cpu=1.0), counters=Counters(cpu_ns=10_100_000_000))
+    assert classify(counted).limits_hit == ("cpu",)
