@@ -58,10 +58,15 @@ class SignerMemory:
         self._settled_at: float | None = None
         self._unsettled = False
 
+    @property
+    def is_there(self) -> bool:
+        """Whether anything lies where the memory should."""
+        return os.path.lexists(self._path)
+
     def recall(self) -> Signed:
         """What was last signed for."""
         try:
-            raw = self._path.read_bytes()
+            raw = self._read()
         except FileNotFoundError as error:
             raise EvidenceError(f"the signer's memory is gone: `{self._path}`", hint=_HINT) from error
         if len(raw) == 2 * _PLACE:
@@ -105,6 +110,11 @@ class SignerMemory:
                 os.close(descriptor)
         self._unsettled = False
 
+    def _read(self) -> bytes:
+        """No more of it than it may have, and without waiting for whoever put a pipe in its place."""
+        with open(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+            return file.read(2 * _PLACE + 1)
+
     def _settle(self, descriptor: int, line: bytes) -> None:
         self._sync(descriptor)
         self._put(descriptor, line, 0)
@@ -143,8 +153,9 @@ def _sum_of(root: str, size: int) -> str:
 def _signed_in(line: bytes, *, checked: bool) -> Signed | None:
     try:
         raw = orjson.loads(line)
-        signed = Signed(int(raw["size"]), base64.b64decode(raw["root"], validate=True))
+        signed = Signed(raw["size"], base64.b64decode(raw["root"], validate=True))
         whole = raw["sum"] == _sum_of(raw["root"], raw["size"]) if checked else True
     except (ValueError, KeyError, TypeError):
         return None  # one whose writing was cut short
-    return signed if whole and len(signed.root) == HASH_BYTES else None
+    is_tree = type(signed.size) is int and signed.size >= 0 and len(signed.root) == HASH_BYTES
+    return signed if whole and is_tree else None

@@ -153,7 +153,8 @@ class _Checker:
         try:
             memory = directory.memory.recall()
         except (EvidenceError, OSError):
-            self._findings.not_checked.append("what the signer last signed for: its memory is not here")
+            what = "cannot be read" if directory.memory.is_there else "is not here"
+            self._findings.not_checked.append(f"what the signer last signed for: its memory {what}")
             return
         self._landmarks.setdefault(memory.size, []).append(Landmark("the signer's memory", memory.root, outside=False))
 

@@ -208,6 +208,12 @@ def _walk(root: Path, folder: Path, depth: int) -> Iterator[Path]:
             if depth >= _MAX_DEPTH:
                 raise PolicyError(f"`{path}` lies deeper than {_MAX_DEPTH} folders", hint="keep the policy folder flat")
             yield from _walk(root, path, depth + 1)
+        elif entry.is_dir():
+            # not passed over in silence: whoever linked it counts on the rules in it
+            raise PolicyError(
+                f"`{path.relative_to(root).as_posix()}` is a link to a folder",
+                hint="put the files themselves into the policy folder; what a link points to may change",
+            )
         elif _is_policy_file(path.relative_to(root)):
             yield path
 

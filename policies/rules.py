@@ -41,13 +41,17 @@ _ROLE = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _CONTROL = re.compile(r"[A-Z0-9][A-Za-z0-9.()\-]{1,15}")
 _PLAIN = {"id", "reason", "detail", "control", "approval", "profile", "redact", "record"}
 _CLAMP = "clamp_"
+_ANNOTATIONS = _PLAIN.union(_CLAMP + name for name in LIMIT_NAMES)
 REDACTIONS: Final = frozenset({"secrets"})
 RECORDS: Final = frozenset({"commands", "connections", "files"})
 _OF_RUNS: Final = frozenset({"submit", "use", "execute", "install", "connect", "mountRead", "mountWrite"})
 """Actions that rules in a project layer may speak of."""
 _HIDDEN = re.compile(
-    "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+    "[\u00ad\u034f\u061c\u115f\u1160\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb]"
+    "|[\U000e0000-\U000e0fff]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]"
 )
+_LINE_ENDS = re.compile("\r(?!\n)|[\x85\u2028\u2029]")
+"""A line end to some and none to others: what one reads as a rule is to the other still a comment."""
 
 
 class Effect(StrEnum):
@@ -168,7 +172,7 @@ def _annotation_problems(policy: ParsedPolicy) -> Iterator[str]:
         yield "its @id is reserved"
     yield from _text_problems(notes)
     for note in notes:
-        if note not in _PLAIN and note.removeprefix(_CLAMP) not in LIMIT_NAMES:
+        if note not in _ANNOTATIONS:
             yield f"has an unknown annotation @{note}"
     yield from _value_problems(notes)
     forbid = policy.effect == Effect.FORBID
@@ -301,6 +305,10 @@ def _hidden(file: str, text: str) -> Iterator[PolicyProblem]:
     for match in _HIDDEN.finditer(text):
         line = text.count("\n", 0, match.start()) + 1
         yield PolicyProblem(file=file, line=line, rule="", text=f"holds a hidden character, U+{ord(match.group()):04X}")
+    if (end := _LINE_ENDS.search(text)) is not None:
+        line = text.count("\n", 0, end.start()) + 1
+        wrong = f"holds a line end that not everybody sees, U+{ord(end.group()):04X}: end lines with a line feed"
+        yield PolicyProblem(file=file, line=line, rule="", text=wrong)
 
 
 def _one_line(text: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from custody.errors import EvidenceError
 from custody.ledger import Ledger, LedgerFiles, verify_ledger
 from custody.ledger import memory as under_test
-from custody.ledger.memory import _PLACE, Signed, SignerMemory
+from custody.ledger.memory import _PLACE, Signed, SignerMemory, _line_of
 from custody.ledger.tree import leaf_hash
 
 from .drafts import ORIGIN, Drafts
@@ -170,6 +170,24 @@ def test_two_spoilt_places_are_no_memory(memory: SignerMemory) -> None:
         file_of(memory).write_bytes(content)
         with pytest.raises(EvidenceError, match="memory cannot be read"):
             memory.recall()
+
+
+@pytest.mark.parametrize("size", ["-1", "300.0", "true", '"3"', "null", "1e400", "18446744073709551616"])
+def test_a_size_that_no_tree_has_is_no_memory(memory: SignerMemory, size: str) -> None:
+    """A tree of less than no entries would be compared with nothing, and nobody would be told."""
+    file_of(memory).write_bytes(b'{"root":"%s=","size":%s}\n' % (b"A" * 43, size.encode()))
+    with pytest.raises(EvidenceError, match="memory cannot be read"):
+        memory.recall()
+
+
+def test_verify_says_that_a_memory_is_there_and_cannot_be_read(ledger: Ledger, files: LedgerFiles) -> None:
+    place, said = files.keys / "last-signed.json", "what the signer last signed for: its memory"
+    place.write_bytes(_line_of(Signed(-1, ROOT)) * 2)
+    assert f"{said} cannot be read" in verify_ledger(files, verifier_key=ledger.verifier_key).not_checked
+    place.unlink()
+    assert f"{said} is not here" in verify_ledger(files, verifier_key=ledger.verifier_key).not_checked
+    os.mkfifo(place)  # nobody writes into it, and nobody waits for that
+    assert f"{said} cannot be read" in verify_ledger(files, verifier_key=ledger.verifier_key).not_checked
 
 
 def test_a_ledger_that_is_closed_waits_for_what_it_did_not_wait_for(

@@ -40,13 +40,15 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
         PolicySet.from_folder(folder)
 
 
-def test_a_linked_folder_is_no_part_of_the_set(tmp_path: Path) -> None:
+def test_a_linked_folder_is_refused_and_not_passed_over(tmp_path: Path) -> None:
+    """Whoever linked it counts on the rules in it."""
     folder = folder_with(tmp_path / "p")
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "c.cedar").write_text("// outside")
     (folder / "more").symlink_to(outside)
-    assert list(PolicySet.from_folder(folder).files) == ["a.cedar"]
+    with pytest.raises(PolicyError, match="`more` is a link to a folder"):
+        PolicySet.from_folder(folder)
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ REFUSED = {
     "a reason of two lines": (f'@id("a") @reason("x\\ny") {FORBID};', "one line"),
     "a detail with a control character": (f'@id("a") @reason("x") @detail("\\u{{1b}}[2J") {FORBID};', "printable"),
     "a misspelt annotation": (f'@id("a") @reason("x") @aproval("y") {FORBID};', "unknown annotation @aproval"),
+    "a clamp without its first word": (
+        f'@id("a") @reason("x") @wall_seconds("1") {PERMIT};',
+        "unknown annotation @wall_seconds",
+    ),
     "a clamp of no limit": (f'@id("a") @reason("x") @clamp_memory("1") {FORBID};', "unknown annotation @clamp_memory"),
     "a clamp of no number": (f'@id("a") @reason("x") @clamp_memory_mib("1.5") {FORBID} {LARGE};', "whole number"),
     "a clamp to nothing": (f'@id("a") @reason("x") @clamp_memory_mib("0") {FORBID} {LARGE};', "whole number"),
@@ -128,6 +132,29 @@ def test_hidden_characters_are_found_in_every_file(shipped: PolicySet) -> None:
     files["lists.toml"] += "# \u2066\n"
     found = [str(problem) for problem in Gate.lint(PolicySet(files)) if problem.blocking]
     assert found == [f"lists.toml:{files['lists.toml'].count(chr(10))}: holds a hidden character, U+2066"]
+
+
+@pytest.mark.parametrize("end", ["\r", "\x85", "\u2028", "\u2029"])
+def test_a_line_end_that_only_some_see_is_refused(shipped: PolicySet, end: str) -> None:
+    """Without that the rules of the file below are one long comment to one reader, and rules to another."""
+    text = f'// no runs today{end}@id("a") @reason("x") {FORBID};{end}'
+    found = [str(problem) for problem in Gate.lint(PolicySet({**shipped.files, "extra.cedar": text}))]
+    wrong = f"extra.cedar:1: holds a line end that not everybody sees, U+{ord(end):04X}: end lines with a line feed"
+    assert wrong in found
+    with pytest.raises(PolicyError, match="not everybody sees"):
+        Gate(PolicySet({**shipped.files, "extra.cedar": text}))
+
+
+def test_lines_may_end_as_on_windows(shipped: PolicySet) -> None:
+    files = {name: text.replace("\n", "\r\n") for name, text in shipped.files.items()}
+    assert Gate(PolicySet(files)).rules == Gate(shipped).rules
+
+
+@pytest.mark.parametrize("character", ["\u3164", "\ufe0f", "\U000e0041", "\u034f", "\x9b"])
+def test_characters_that_nobody_sees_are_refused(shipped: PolicySet, character: str) -> None:
+    files = {**shipped.files, "extra.cedar": f"// {character}\n"}
+    wrong = f"extra.cedar:1: holds a hidden character, U+{ord(character):04X}"
+    assert wrong in [str(problem) for problem in Gate.lint(PolicySet(files))]
 
 
 def test_every_problem_is_told_at_once() -> None:
