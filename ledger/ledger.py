@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine
 from ..errors import ConfigurationError, EvidenceError, LedgerError
 from ..redaction import Redactor
 from .database import in_plain_words, make_engine, reading, require_file, require_schema, rows
+from .derived import find_derived, store_derived
 from .events import LedgerKeyRotated
 from .keychain import rotations_in
 from .keys import KeyDirectory, require_origin
@@ -172,17 +173,8 @@ class Ledger:
 
     def keep_derived(self, name: str, *, version: int, state: Derived) -> None:
         """Store a disposable result of reading the ledger; it replaces what was kept under the name."""
-        with self._turn(), self._engine.begin() as connection:
-            size = read_head(connection).size
-            if not 0 <= state.upto <= size:
-                raise LedgerError(
-                    f"derived state up to {state.upto} is ahead of the {size} entries", hint="derive it again"
-                )
-            connection.exec_driver_sql("DELETE FROM derived WHERE name = ?", (name,))
-            connection.exec_driver_sql(
-                "INSERT INTO derived (name, version, upto, content) VALUES (?, ?, ?, ?)",
-                (name, version, state.upto, state.content),
-            )
+        with self._turn() as signer, self._engine.begin() as connection:
+            store_derived(connection, signer, name, version, state)
 
     def check_reserve(self) -> None:
         """Refuse while the disk still has room for what is already running: a LedgerError when the reserve is touched."""
@@ -224,15 +216,9 @@ class Ledger:
             yield from stream_entries(self._engine, wanted, newest_first=newest_first)
 
     def derived(self, name: str, *, version: int) -> Derived | None:
-        """What was kept under the name by the same version of its maker; it is no evidence and may be gone at any time."""
+        """What was kept under the name by the same version of its maker, if the ledger's key signed for it; it may be gone at any time."""
         with self._reading() as connection:
-            found = rows(
-                connection, "SELECT upto, content FROM derived WHERE name = ? AND version = ?", (name, version)
-            )
-            for upto, content in found:
-                if isinstance(upto, int) and isinstance(content, bytes) and 0 <= upto <= read_head(connection).size:
-                    return Derived(upto, content)
-        return None
+            return find_derived(connection, self._keys.verifier(), name, version)
 
     def entry(self, event_id: str) -> Entry | None:
         """The entry of an event, by its id."""

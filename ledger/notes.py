@@ -117,9 +117,13 @@ class Signer:
         key_id = self.verifier.key_id.hex()
         return f"PRIVATE+KEY+{self.verifier.name}+{key_id}+{_encode(_ED25519 + self._seed)}"
 
+    def sign(self, text: str) -> bytes:
+        """The signature over the text."""
+        return self._key.sign(text.encode())
+
     def signature_line(self, text: str) -> str:
         """The line that signs the text."""
-        signature = self.verifier.key_id + self._key.sign(text.encode())
+        signature = self.verifier.key_id + self.sign(text)
         return f"{_DASH} {self.verifier.name} {_encode(signature)}\n"
 
 

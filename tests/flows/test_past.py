@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from custody.errors import LedgerError
 from custody.flows import following
+from custody.flows.following import us_of
 from custody.flows.history import history_of
 from custody.flows.past import Past, past_of
 from custody.ledger import Draft, Entry, Ledger, LedgerFiles, Payload, events
+from custody.ledger.types import Derived
 from custody.policies import Directory
 from custody.policies.types import Budgets, History, Principal, PrincipalKind, Spent, Usage
 
@@ -152,7 +154,9 @@ class Book:
 
     def spoil(self) -> None:
         with self.ledger._engine.begin() as connection:
-            connection.exec_driver_sql("UPDATE derived SET content = ?", (b'{"newest_us": "much"}',))
+            kept = connection.exec_driver_sql("SELECT name, version, upto FROM derived").all()
+        for name, version, upto in kept:
+            self.ledger.keep_derived(name, version=version, state=Derived(upto, b'{"newest_us": "much"}'))
 
 
 # ---------------------------------------------------------------- the same, counted in full each time
@@ -410,7 +414,7 @@ def test_what_was_dropped_is_counted_again_for_a_clock_that_was_set_back(book: B
         book.now += timedelta(seconds=50)
         book.finish("scout", f"run-{number}", cpu_ms=1000, out=1)
     book.told("scout", book.now)
-    assert Past.from_bytes(derived_rows(book)["past/scout"][1])
+    assert Past.from_bytes(derived_rows(book)["past/scout"][1][64:])
     for hours in range(1, 6):
         now = book.now - timedelta(hours=hours)
         assert book.told("scout", now) == counted(book, "scout", now), hours
@@ -465,6 +469,27 @@ def test_an_older_state_that_a_slower_process_kept_last_changes_nothing(book: Bo
         for name, (upto, content) in old.items():
             connection.exec_driver_sql("UPDATE derived SET upto = ?, content = ? WHERE name = ?", (upto, content, name))
     assert book.told("scout", book.now) == counted(book, "scout", book.now)
+
+
+def test_whoever_can_write_the_database_cannot_give_back_what_was_spent(book: Book) -> None:
+    """Verify does not read what is kept: so what the ledger's key did not sign counts for nothing."""
+    worked(book, 20)
+    book.told("scout", book.now)
+    book.told("bob", book.now)
+    nothing_spent = Past(newest_us=us_of(book.now)).to_bytes()
+    of_bob = derived_rows(book)["past/bob"][1]
+    for upto, content in (
+        (book.ledger.size, nothing_spent),
+        (book.ledger.size, of_bob[:64] + nothing_spent),
+        (book.ledger.size, of_bob),
+        (book.ledger.size + 7, derived_rows(book)["past/scout"][1]),
+    ):
+        with book.ledger._engine.begin() as connection:
+            change = "UPDATE derived SET upto = ?, content = ? WHERE name = 'past/scout'"
+            connection.exec_driver_sql(change, (upto, content))
+        told = book.told("scout", book.now)
+        assert told == counted(book, "scout", book.now)
+        assert told.spent.principal.month.runs == 20
 
 
 def test_a_ledger_that_is_read_only_is_counted_all_the_same(book: Book) -> None:
