@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from .caller_files import CallerFiles
 from .errors import ConfigurationError
@@ -102,8 +108,12 @@ class LedgerSettings(_Section):
 class ApprovalSettings(_Section):
     """How long approvals last."""
 
-    hold_hours: int = Field(72, ge=1, description="a held run that nobody answered expires after this many hours")
-    valid_hours: int = Field(24, ge=1, description="an approval that was not used expires after this many hours")
+    hold_hours: int = Field(
+        72, ge=1, le=87_600, description="a held run that nobody answered expires after this many hours"
+    )
+    valid_hours: int = Field(
+        24, ge=1, le=87_600, description="an approval that was not used expires after this many hours"
+    )
 
 
 class Settings(BaseSettings):
@@ -198,6 +208,7 @@ def load_settings(home: Path | None = None) -> Settings:
     """
     _require_known(os.environ)
     home = (home or Path(os.environ.get("CUSTODY_HOME") or Path.home() / ".custody")).absolute()
+    _require_plain_file(home / "custody.toml")
     try:
         return Settings(home=home)
     except ValidationError as error:
@@ -207,14 +218,30 @@ def load_settings(home: Path | None = None) -> Settings:
             f"setting `{where}` cannot be used: {first['msg'].lower()}",
             hint="see docs/settings.md for every setting and its default",
         ) from error
+    except SettingsError as error:
+        raise ConfigurationError(
+            "a variable that stands for a whole section is not JSON",
+            hint="give a variable for each setting; docs/settings.md lists them",
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"`{home / 'custody.toml'}` is not TOML: {error}", hint="mend the file, or remove it to use the defaults"
+        ) from error
+    except (ValueError, RecursionError) as error:  # numbers and nesting that nobody needs
+        raise ConfigurationError(
+            f"the settings in `{home / 'custody.toml'}` or in variables cannot be read: {str(error)[:200]}",
+            hint="mend the file, or remove it to use the defaults",
         ) from error
     except OSError as error:
         raise ConfigurationError(
             f"`{home / 'custody.toml'}` cannot be read: {error.strerror}", hint="check its owner and mode"
         ) from error
+
+
+def _require_plain_file(path: Path) -> None:
+    """Refuse what lies there and is no file: it would be passed over, and every setting in it with it."""
+    if os.path.lexists(path) and not path.is_file():
+        raise ConfigurationError(f"`{path}` is not a plain file", hint="mend it, or remove it to use the defaults")
 
 
 def _require_known(names: Iterable[str]) -> None:

@@ -5,7 +5,9 @@ one: whoever is not listed is an unknown principal under a name that no listed o
 """
 
 import json
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +23,8 @@ __all__ = ["Directory"]
 
 _MAX_BYTES = 1024 * 1024
 _MAX_OS_USER = 256
+_MOST_ABOVE = 100
+"""Teams that a team may lie in, near and far."""
 _NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$"
 _CLOSED = ConfigDict(extra="forbid", strict=True, frozen=True)
 _Name = Annotated[str, StringConstraints(pattern=_NAME_PATTERN)]
@@ -70,8 +74,11 @@ class Directory:
             PolicyError: it cannot be read, or names something twice, unknown or in a circle.
         """
         try:
-            with path.open("rb") as file:
+            # whoever put a pipe there is not waited for
+            with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123 - a descriptor, not a path
                 content = file.read(_MAX_BYTES + 1)
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise PolicyError(f"the directory `{path}` is not a plain file", hint="`custody init` writes one")
         except OSError as error:
             raise PolicyError(
                 f"cannot read the directory `{path}`: {error.strerror}", hint="`custody init` writes one"
@@ -101,7 +108,7 @@ class Directory:
             first = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(str(part) for part in first["loc"])
             raise _wrong(f"`{_shown(place)}`: {first['msg']}") from error
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # not TOML, or with numbers and nesting that nobody needs
             raise _wrong(" ".join(str(error).split())) from error
         _check_names(read)
         teams = {name: _teams_above(name, read.teams) for name in read.teams}
@@ -189,6 +196,8 @@ def _teams_above(name: str, teams: Mapping[str, _Team]) -> tuple[str, ...]:
             waiting.extend(teams[team].within)
             if name in teams[team].within:
                 raise _wrong(f"team `{name}` lies in itself")
+            if len(above) > _MOST_ABOVE:
+                raise _wrong(f"team `{name}` lies in more than {_MOST_ABOVE} teams")
     return tuple(above)
 
 

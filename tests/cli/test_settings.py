@@ -1,9 +1,11 @@
 """What custody takes over from the configuration of pip and uv, so that one setting serves all of them."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from custody.errors import ConfigurationError
 from custody.settings import load_settings
 
 VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT", "PIP_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_CONFIG_FILE")
@@ -34,3 +36,34 @@ def test_variables_come_before_the_files_of_pip(configured: Path, monkeypatch: p
     settings = load_settings(configured / "home")
     assert settings.index_url == "https://other.invalid/simple"
     assert settings.network_environment["SSL_CERT_FILE"] == "/another/authority.pem"
+
+
+@pytest.mark.parametrize(
+    "content", ["x = " + "[" * 50_000, "x = " + "9" * 5000, "x = [", "[approvals]\nhold_hours = 99999999999999"]
+)
+def test_a_file_that_nobody_can_read_is_named_in_a_sentence(configured: Path, content: str) -> None:
+    (configured / "custody.toml").write_text(content)
+    with pytest.raises(ConfigurationError):
+        load_settings(configured)
+
+
+@pytest.mark.parametrize("value", ["{bad", "[" * 50_000])
+def test_a_variable_of_a_whole_section_is_json(configured: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("CUSTODY_LEDGER", value)
+    with pytest.raises(ConfigurationError):
+        load_settings(configured)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to nothing"])
+def test_what_is_no_file_is_not_passed_over(configured: Path, kind: str) -> None:
+    """The settings in it would silently be the defaults."""
+    place = configured / "custody.toml"
+    match kind:
+        case "pipe":
+            os.mkfifo(place)
+        case "folder":
+            place.mkdir()
+        case _:
+            place.symlink_to(configured / "gone")
+    with pytest.raises(ConfigurationError, match="is not a plain file"):
+        load_settings(configured)

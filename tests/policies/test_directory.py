@@ -1,5 +1,6 @@
 """Who is who, and what a directory file is refused for."""
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -95,6 +96,11 @@ REFUSED = {
     "a team in a team that is not there": ('[teams.a]\nin = ["b"]', "not among the teams"),
     "a team in itself": ('[teams.a]\nin = ["a"]', "lies in itself"),
     "a circle of teams": ('[teams.a]\nin = ["b"]\n[teams.b]\nin = ["c"]\n[teams.c]\nin = ["a"]', "lies in itself"),
+    "a chain of teams": (
+        "".join(f'[teams.t{n}]\nin = ["t{n + 1}"]\n' for n in range(150)) + "[teams.t150]",
+        "more than 100 teams",
+    ),
+    "a number without end": (f"x = {'9' * 5000}", "4300 digits"),
     "a text for a truth value": ('[humans.a]\nenabled = "false"', "enabled"),
 }
 
@@ -118,6 +124,12 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, content: bytes) -> 
     path.write_bytes(content)
     with pytest.raises(PolicyError, match=r"directory\.toml"):
         Directory.from_file(path)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "directory.toml")
+    with pytest.raises(PolicyError, match="not a plain file"):
+        Directory.from_file(tmp_path / "directory.toml")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
