@@ -159,9 +159,10 @@ class PolicySet:
         lines: list[str] = []
         for name in sorted({*previous.files, *self._files}):
             before, after = previous.files.get(name, ""), self._files.get(name, "")
-            lines += difflib.unified_diff(
-                before.splitlines(), after.splitlines(), f"a/{name}", f"b/{name}", lineterm=""
-            )
+            old, new = f"a/{name}", f"b/{name}"
+            lines += difflib.unified_diff(before.splitlines(), after.splitlines(), old, new, lineterm="")
+            if before != after and before.splitlines() == after.splitlines():
+                lines += [f"--- {old}", f"+++ {new}", "@@ only line ends differ @@"]
         return "\n".join(lines)
 
     def with_schema_of(self, other: Self) -> Self:

@@ -40,6 +40,14 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
         PolicySet.from_folder(folder)
 
 
+@pytest.mark.parametrize(("old", "new"), [("\n", "\r\n"), ("\n", "")])
+def test_a_change_of_line_ends_shows_as_a_change(old: str, new: str) -> None:
+    before = PolicySet({"a.cedar": "// one\n", "b.cedar": "// two\n"})
+    after = PolicySet({"a.cedar": "// one\n".replace(old, new), "b.cedar": "// two\n"})
+    assert after.changes_since(before) == "--- a/a.cedar\n+++ b/a.cedar\n@@ only line ends differ @@"
+    assert after.changes_since(after) == ""
+
+
 def test_a_linked_folder_is_refused_and_not_passed_over(tmp_path: Path) -> None:
     """Whoever linked it counts on the rules in it."""
     folder = folder_with(tmp_path / "p")
