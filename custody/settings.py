@@ -43,6 +43,8 @@ _PREFECT_VARIABLES = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_API
 _UID_DIGITS = 10
 _OF_TESTS = "CUSTODY_TEST_"
 """Variables of this project's own tests, which custody does not read."""
+_MOST_BYTES = 256 * 1024
+"""Of custody.toml: what a reader of TOML takes grows with its length squared, if somebody means it to."""
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|AUTH", re.IGNORECASE)
 
 
@@ -242,6 +244,10 @@ def _require_plain_file(path: Path) -> None:
     """Refuse what lies there and is no file: it would be passed over, and every setting in it with it."""
     if os.path.lexists(path) and not path.is_file():
         raise ConfigurationError(f"`{path}` is not a plain file", hint="mend it, or remove it to use the defaults")
+    if path.is_file() and path.stat().st_size > _MOST_BYTES:
+        raise ConfigurationError(
+            f"`{path}` is larger than {_MOST_BYTES // 1024} KiB", hint="mend it, or remove it to use the defaults"
+        )
 
 
 def _require_known(names: Iterable[str]) -> None:

@@ -122,7 +122,11 @@ def _program(evidence: Evidence, status: int) -> tuple[OutcomeClass, str]:
         return OutcomeClass.FAILED, f"the program ended by itself with exit code {code}"
     number = os.WTERMSIG(status)
     if number == signal.SIGSYS:
-        return OutcomeClass.VIOLATED_POLICY, "the system-call filter killed the program (SIGSYS)"
+        # a program can send it to itself: that is taken for a violation too, rather than missing one whose record was lost
+        return (
+            OutcomeClass.VIOLATED_POLICY,
+            "the program ended by SIGSYS, as the system-call filter ends one; no record of the kernel says for which call",
+        )
     used = (evidence.watched.program_cpu_us or 0) / 1_000_000
     if number in {signal.SIGXCPU, signal.SIGKILL} and used >= evidence.cpu_seconds * _CPU_SLACK:
         return (

@@ -67,3 +67,9 @@ def test_what_is_no_file_is_not_passed_over(configured: Path, kind: str) -> None
             place.symlink_to(configured / "gone")
     with pytest.raises(ConfigurationError, match="is not a plain file"):
         load_settings(configured)
+
+
+def test_a_settings_file_without_end_is_not_read(configured: Path) -> None:
+    (configured / "custody.toml").write_text("# x\n" * 100_000)
+    with pytest.raises(ConfigurationError, match="larger than 256 KiB"):
+        load_settings(configured)
