@@ -41,6 +41,8 @@ _NETWORK_VARIABLES = (
 )
 _PREFECT_VARIABLES = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
 _UID_DIGITS = 10
+_NO_UID = 2**32 - 1
+"""What the kernel says where there is no user."""
 _OF_TESTS = "CUSTODY_TEST_"
 """Variables of this project's own tests, which custody does not read."""
 _MOST_BYTES = 256 * 1024
@@ -181,7 +183,8 @@ class Settings(BaseSettings):
     def sudo_uid(self) -> int | None:
         """The user who called sudo, as sudo says; believed only where we are root."""
         value = os.environ.get("SUDO_UID", "")
-        return int(value) if value.isascii() and value.isdecimal() and len(value) <= _UID_DIGITS else None
+        uid = int(value) if value.isascii() and value.isdecimal() and len(value) <= _UID_DIGITS else _NO_UID
+        return uid if uid < _NO_UID else None
 
     @property
     def caller_files(self) -> CallerFiles:

@@ -195,8 +195,11 @@ def _unobserved_by_kernel(run: RunRecord) -> list[str]:
             "commands are known from the program's own interpreter only, which the program controls: "
             + run.sources.no_commands
         )
-    elif run.sources.starts.lost:
-        said.append("some process events were lost: commands may be missing")
+    else:
+        if run.sources.starts.lost:
+            said.append("some process events were lost: commands may be missing")
+        if (listed := len(run.sources.starts.commands)) < run.sources.starts.total:
+            said.append(f"of {run.sources.starts.total} starts of programs only the first {listed} are listed")
     if run.sources.audit is None:
         said.append("refused system calls are not observed: the runner may not read kernel audit records")
     elif run.sources.audit.lost:

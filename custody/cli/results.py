@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Keep", "LiveOutput", "hand_out", "place_for", "show_checked"]
 
 
+_REFUSED_SHOWN = 20
+
+
 class LiveOutput:
     """Passes a program's output through while it runs; it hears something only where the grant allows live output."""
 
@@ -107,6 +110,10 @@ def hand_out(done: "Result", keep: Keep, live: LiveOutput, *, json: bool) -> int
 def _say_end(done: "Result", out: Path | None) -> None:
     outcome = done.outcome
     if outcome is not None:
+        for refused in outcome.refused_artefacts[:_REFUSED_SHOWN]:
+            say(f"artefact not taken: {shown(refused.name)}: {shown(refused.reason)}")
+        if (more := len(outcome.refused_artefacts) - _REFUSED_SHOWN) > 0:
+            say(f"artefacts not taken: {more} more; --json lists them")
         for artefact in outcome.artefacts:
             say(
                 f"artefact: {shown(artefact.name)} ({artefact.bytes} bytes){'' if out else ', kept in the ledger; --out DIR writes it'}"

@@ -73,3 +73,11 @@ def test_a_settings_file_without_end_is_not_read(configured: Path) -> None:
     (configured / "custody.toml").write_text("# x\n" * 100_000)
     with pytest.raises(ConfigurationError, match="larger than 256 KiB"):
         load_settings(configured)
+
+
+@pytest.mark.parametrize(("said", "uid"), [("1000", 1000), ("4294967295", None), ("9999999999", None), ("-1", None)])
+def test_only_a_uid_is_taken_from_sudo(
+    configured: Path, monkeypatch: pytest.MonkeyPatch, said: str, uid: int | None
+) -> None:
+    monkeypatch.setenv("SUDO_UID", said)
+    assert load_settings(configured / "home").sudo_uid == uid

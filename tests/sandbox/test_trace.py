@@ -257,6 +257,7 @@ def test_many_quick_starts_are_all_counted_and_the_list_is_bounded(
     outcome = traced.run(job_of(MANY), grant)
     assert outcome.outcome is OutcomeClass.SUCCEEDED, outcome.stderr.content
     assert outcome.observed_total["commands"] == 250
+    assert "of 250 starts of programs only the first 200 are listed" in outcome.unobserved
     assert [arguments for _, arguments, _ in told(outcome)] == [("-S", "-c", str(number)) for number in range(200)]
 
 
