@@ -133,7 +133,7 @@ def launch(nsjail: Path, spec: JailSpec, text: str, *, outside_uid: int, groups:
             else:
                 _take_names(os.geteuid())
             if groups is not None:
-                groups.join(threading.get_native_id())
+                groups.join()
             started.append(_start(nsjail, spec, text, outside_uid, pipes))
         except (OSError, SandboxError) as error:
             failures.append(error)

@@ -66,7 +66,7 @@ class UnifiedGroup(Groups):
             raise GroupError(f"{error.filename or path}: {error.strerror}") from error
         return group
 
-    def join(self, thread: int) -> None:
+    def join(self) -> None:
         """Does nothing: v2 moves whole processes."""
 
     def adopt(self, processes: tuple[int, ...]) -> None:
