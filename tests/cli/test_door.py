@@ -79,11 +79,10 @@ def test_a_signal_while_the_command_line_is_loaded_ends_it_with_a_line(stage: St
     early = _waiting_import(stage)
     program = [str(Path(sys.executable).with_name("custody")), "log", "show"]
     environment = {**stage.variables(), "PYTHONPATH": str(stage.work)}
-    with (
-        subprocess.Popen(program, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process,
-        early.open("wb"),  # opens when the other side has
-    ):
-        process.send_signal(number)
+    with subprocess.Popen(program, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        with early.open("wb"):  # opens when the other side has
+            process.send_signal(number)
+        # closed: a signal that came just before the other side began to read is looked at when it has read
         stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (130, b"")
     assert stderr.decode().splitlines() == ["error: interrupted", "hint: nothing was done"]
@@ -101,12 +100,10 @@ def test_what_nohup_wants_ignored_stays_ignored(stage: Stage) -> None:
     early = _waiting_import(stage)
     program = ["/usr/bin/nohup", str(Path(sys.executable).with_name("custody")), "--version"]
     environment = {**stage.variables(), "PYTHONPATH": str(stage.work)}
-    with (
-        subprocess.Popen(program, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process,
-        early.open("wb"),
-    ):
-        process.send_signal(signal.SIGHUP)
-        process.send_signal(signal.SIGTERM)
+    with subprocess.Popen(program, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        with early.open("wb"):
+            process.send_signal(signal.SIGHUP)
+            process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=60)
     assert (process.returncode, b"error: interrupted" in stderr) == (130, True)
 
