@@ -1,6 +1,7 @@
 """What all tests share: homes of their own, and the rule that nothing important may be skipped in CI."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -43,6 +44,16 @@ roles = ["developer"]
 MakeHome = Callable[..., Settings]
 
 _skipped: list[str] = []
+
+
+def pytest_configure() -> None:
+    """What nohup or a shell's background made these tests ignore is not ignored by the commands that they start and interrupt.
+
+    A signal that is taken is back at its default in a new program; one that is ignored stays so.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
