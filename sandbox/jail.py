@@ -165,14 +165,7 @@ class Sandbox:
             )
             text = render(spec)
             payload = build_payload(job, runtime, language)
-            places = [Path(mount.path) for mount in grant.mounts]
-            sources = open_sources(
-                lease.uid,
-                places,
-                root=self._root,
-                commands=self._settings.watch_commands,
-                process_events=self._process_events,
-            )
+            sources = self._open_sources(lease, grant)
             _check_still_there(grant, groups=groups is not None, sources=sources)
             jail = launch(nsjail.path, spec, text, outside_uid=lease.uid, groups=groups)
             targets = tuple(mount.target for mount in grant.mounts)
@@ -203,10 +196,16 @@ class Sandbox:
             if watched is not None and watched.output_directory >= 0:
                 os.close(watched.output_directory)
             sources.close()
-            if groups is None or (groups.kill() and not groups.remove()):
-                lease.release()
-            else:
-                lease.abandon()
+            _let_go(lease, groups)
+
+    def _open_sources(self, lease: Lease, grant: Grant) -> Sources:
+        return open_sources(
+            lease.uid,
+            [Path(mount.path) for mount in grant.mounts],
+            root=self._root,
+            commands=self._settings.watch_commands,
+            process_events=self._process_events,
+        )
 
     def _make_groups(self, lease: Lease, grant: Grant) -> Groups | None:
         if self._settings.cgroups is False:
@@ -249,6 +248,14 @@ class Sandbox:
             folder.chmod(0o755)
         grant = probe_grant(folder)
         return make_outcome(grant, self._run(probe_job(), grant, None, None), None)
+
+
+def _let_go(lease: Lease, groups: Groups | None) -> None:
+    """Ends a lease whose groups are empty and gone; one whose groups could not be removed is left to the next sweep."""
+    if groups is None or (groups.kill() and not groups.remove()):
+        lease.release()
+    else:
+        lease.abandon()
 
 
 def _unaltered(spec: JailSpec) -> JailSpec:

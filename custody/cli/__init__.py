@@ -105,7 +105,7 @@ def _run() -> int:
         code = fail(
             "out of memory", "give the machine more, or make the request smaller", Exit.FAILURE, json=json_wanted()
         )
-    except Exception as error:
+    except Exception as error:  # at the door: an agent must never meet a traceback
         if isinstance(error, OSError) and error.errno in _OF_STREAMS and error.filename is None:
             raise UndeliveredError(error) from error  # the parser prints its help without us
         code = fail(
