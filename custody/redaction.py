@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["SECRET_KINDS", "Redacted", "Redactor", "secret_kinds_in"]
+__all__ = ["SECRET_KINDS", "SIGNS", "Redacted", "Redactor", "secret_kinds_in"]
 
 SECRET_KINDS: dict[str, re.Pattern[bytes]] = {
     "private_key": re.compile(
@@ -26,6 +26,22 @@ SECRET_KINDS: dict[str, re.Pattern[bytes]] = {
     "url_password": re.compile(rb"(?<=://)[^\s/:@'\"]{1,100}:[^\s/@'\"]{1,200}(?=@)"),
 }
 """Kind -> pattern; every quantifier is bounded, so that no input makes matching slow."""
+
+SIGNS: dict[str, tuple[bytes, ...]] = {
+    "private_key": (b"-----BEGIN ",),
+    "aws_access_key": (b"AKIA", b"ASIA"),
+    "github_token": (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"github_pat_"),
+    "gitlab_token": (b"glpat-",),
+    "slack_token": (b"xox",),
+    "model_api_key": (b"sk-",),
+    "google_api_key": (b"AIza",),
+    "stripe_key": (b"k_live_", b"k_test_"),
+    "npm_token": (b"npm_",),
+    "pypi_token": (b"pypi-",),
+    "json_web_token": (b"eyJ",),
+    "url_password": (b"://",),
+}
+"""Kind -> what stands in every match: content without it is not searched, which is much the faster."""
 
 _SHORTEST_VALUE = 8
 """Known values shorter than this are not searched for: they would hide ordinary text."""
@@ -56,8 +72,9 @@ class Redactor:
         if self._known is not None:
             content, count = self._known.subn(b"[redacted:known_value]", content)
         for name, pattern in SECRET_KINDS.items():
-            content, found = pattern.subn(b"[redacted:%s]" % name.encode(), content)
-            count += found
+            if _shows(content, name):
+                content, found = pattern.subn(b"[redacted:%s]" % name.encode(), content)
+                count += found
         return Redacted(content, count)
 
     def redact_text(self, text: str) -> str:
@@ -67,4 +84,10 @@ class Redactor:
 
 def secret_kinds_in(content: bytes) -> tuple[str, ...]:
     """Kinds of secrets that stand literally in the content, sorted."""
-    return tuple(sorted(name for name, pattern in SECRET_KINDS.items() if pattern.search(content)))
+    return tuple(
+        sorted(name for name, pattern in SECRET_KINDS.items() if _shows(content, name) and pattern.search(content))
+    )
+
+
+def _shows(content: bytes, name: str) -> bool:
+    return any(sign in content for sign in SIGNS[name])

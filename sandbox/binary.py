@@ -60,7 +60,9 @@ def _bundled() -> Path:
 
 def _identity(path: Path, libraries: tuple[Path, ...]) -> tuple[int, ...]:
     """Of the files, and of the directory of the libraries: a new one there changes it."""
-    found = [file.stat() for file in (path, *libraries, *{library.parent for library in libraries})]
+    folders = {os.path.dirname(library) for library in libraries}  # noqa: PTH120 - in the middle of every run
+    files = (*map(str, (path, *libraries)), *folders)
+    found = [os.stat(file) for file in files]  # noqa: PTH116 - the same
     return tuple(n for f in found for n in (f.st_dev, f.st_ino, f.st_size, f.st_mtime_ns, f.st_ctime_ns))
 
 

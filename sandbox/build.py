@@ -10,13 +10,13 @@ import marshal
 from pathlib import Path
 
 from ..policies.types import Access, Grant
+from .filters import filter_text
 from .runtime import SITE, Runtime, language_mounts, runtime_mounts
 from .spec import Bind, Content, JailSpec, Link, MountPoint, Proc, Rlimits, Tmpfs
 from .types import Job, Language
 
-__all__ = ["SECCOMP", "build_payload", "build_spec", "first_command"]
+__all__ = ["build_payload", "build_spec", "first_command"]
 
-SECCOMP = Path(__file__).parent / "seccomp"
 _LOADER = """
 import marshal, posix, sys
 left, parts = int(sys.argv[1]), []
@@ -77,7 +77,7 @@ def build_spec(
             processes=limits.processes + (_OWN_PROCESSES if grouped else 1),
         ),
         wall_seconds=limits.wall_seconds + _BACKSTOP_SECONDS,
-        seccomp=_filter(grant.seccomp),
+        seccomp=filter_text(grant.seccomp),
         staged=root,
         staging=_staging(nsjail),
     )
@@ -88,13 +88,6 @@ def first_command(runtime: Runtime, code: bytes) -> tuple[str, ...]:
     """How the first process is started; its digest is among the words, so that equal jails have equal ones there, too."""
     words = ("-I", "-S", "-X", "utf8", "-c", _LOADER, str(len(code)), hashlib.sha256(code).hexdigest())
     return (str(runtime.executable), *words, *runtime.extensions)
-
-
-@functools.lru_cache(maxsize=16)
-def _filter(name: str) -> str:
-    """The rules alone: comments and layout would only be read by nsjail at every start."""
-    lines = (SECCOMP / f"{name}.kafel").read_text(encoding="utf-8").splitlines()
-    return "\n".join(line.strip() for line in lines if line.strip() and not line.strip().startswith("//"))
 
 
 def build_payload(job: Job, runtime: Runtime, language: Language) -> bytes:

@@ -69,9 +69,12 @@ def _open(places: tuple[Path, ...]) -> int:
     reason = ""
     for place in places:
         try:
-            with suppress(FileExistsError):
-                place.mkdir(mode=0o700)
-            found = place.lstat()
+            try:
+                found = place.lstat()
+            except FileNotFoundError:
+                with suppress(FileExistsError):
+                    place.mkdir(mode=0o700)
+                found = place.lstat()
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
                 reason = f"`{place}` is not ours alone"
                 continue

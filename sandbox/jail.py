@@ -15,9 +15,10 @@ from ..policies.types import Access, Grant, MountRequest
 from ..redaction import Redactor
 from .artefacts import Caps, Collected, collect
 from .binary import Nsjail, find_nsjail
-from .build import SECCOMP, build_payload, build_spec
+from .build import build_payload, build_spec
 from .check import check_job
 from .doors import find_doors
+from .filters import SECCOMP
 from .groups import Counters, GroupError, Groups, find_parents
 from .launch import launch
 from .lease import Lease, acquire, sweep_leases

@@ -68,7 +68,7 @@ def acquire(state: Path, *, root: bool, places: tuple[Path, ...] = PLACES) -> Le
         places: where uids are claimed for the whole machine.
     """
     folder = _folder(state)
-    home = hashlib.sha256(os.fsencode(state.resolve())).hexdigest()
+    home = _name(state)
     block = int(home[:4], 16) % _BLOCKS
     for number in range(_SLOTS):
         uid = _FIRST_UID + block * _SLOTS + number if root else os.getuid()
@@ -181,6 +181,12 @@ def _folder(state: Path) -> Path:
             hint="give custody a home it may write to",
         ) from error
     return folder
+
+
+@functools.cache
+def _name(state: Path) -> str:
+    """What tells the leases of this home from those of others on the machine."""
+    return hashlib.sha256(os.fsencode(state.resolve())).hexdigest()
 
 
 def _lock(path: Path, *, create: bool) -> int | None:

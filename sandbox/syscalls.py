@@ -1,9 +1,9 @@
-"""Names of the system calls of x86_64, by number; only for showing.
+"""Names and numbers of the system calls of x86_64.
 
 From the kernel's table (asm/unistd_64.h): 0 to 334, then 424 and up.
 """
 
-__all__ = ["syscall_name"]
+__all__ = ["syscall_name", "syscall_number"]
 
 _OLD = tuple(
     """
@@ -51,6 +51,16 @@ _NEW = tuple(
     """.split()  # noqa: SIM905 - the same
 )
 _NEW_FROM = 424
+
+
+_NUMBERS = {name: number for number, name in enumerate(_OLD)} | {
+    name: _NEW_FROM + number for number, name in enumerate(_NEW)
+}
+
+
+def syscall_number(name: str) -> int | None:
+    """The number; None if there is no such call."""
+    return _NUMBERS.get(name)
 
 
 def syscall_name(number: int) -> str:
