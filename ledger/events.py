@@ -36,7 +36,26 @@ class Kind:
     """Controls that this kind of evidence supports; full names in policies/controls."""
 
 
-class Event:
+class Record:
+    """What events and their parts have in common, written once: generated for each of them it was a fifth of every command's start."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def _values(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if isinstance(other, type(self)) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        values = zip(self.__slots__, self._values(), strict=True)
+        return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in values)})"
+
+
+class Event(Record):
     """Base of all events."""
 
     __slots__ = ()
@@ -80,8 +99,8 @@ def kind(
 # ---------------------------------------------------------------- records: parts of events
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileRecord:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class FileRecord(Record):
     """A file by name and content digest."""
 
     name: str
@@ -89,8 +108,8 @@ class FileRecord:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputRecord:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class InputRecord(Record):
     """A file that came with a request; its bytes are a payload."""
 
     name: str
@@ -99,16 +118,16 @@ class InputRecord:
     content: PayloadRef
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostRecord:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class HostRecord(Record):
     """A host and a port."""
 
     name: str
     port: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MountRecord:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class MountRecord(Record):
     """A path of the machine and how it was mounted."""
 
     path: str
@@ -116,8 +135,8 @@ class MountRecord:
     target: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitsRecord:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class LimitsRecord(Record):
     """Limits of one run; the fields are those of policies.types.Limits."""
 
     wall_seconds: int
@@ -132,16 +151,16 @@ class LimitsRecord:
     artefacts: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReasonRecord:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class ReasonRecord(Record):
     """A deciding rule and its public reason."""
 
     rule: str
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemRecord:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class ItemRecord(Record):
     """One request of a bundle and its answer."""
 
     action: str
@@ -150,8 +169,8 @@ class ItemRecord:
     rules: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExposureRecord:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class ExposureRecord(Record):
     """What a grant could do at worst."""
 
     hosts: tuple[str, ...]
@@ -161,8 +180,8 @@ class ExposureRecord:
     new: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeRecord:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class CodeRecord(Record):
     """Hints that were taken from the program's text."""
 
     language: str
@@ -175,8 +194,8 @@ class CodeRecord:
     secrets: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputRecord:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class OutputRecord(Record):
     """One output stream; the payload holds the first bytes, redacted."""
 
     sha256: str
@@ -186,8 +205,8 @@ class OutputRecord:
     payload: PayloadRef | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageRecord:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class UsageRecord(Record):
     """What a run used; None where it could not be measured."""
 
     wall_ms: int
@@ -196,8 +215,8 @@ class UsageRecord:
     peak_processes: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FindingRecord:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class FindingRecord(Record):
     """One pin with findings."""
 
     name: str
@@ -208,8 +227,8 @@ class FindingRecord:
     fixed_in: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PinRecord:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class PinRecord(Record):
     """One pin."""
 
     name: str
@@ -217,8 +236,8 @@ class PinRecord:
     direct: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataRecord:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class DataRecord(Record):
     """Identity and age of advisory data."""
 
     data_class: str
@@ -230,8 +249,8 @@ class DataRecord:
     quarantined: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FreshnessRecord:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class FreshnessRecord(Record):
     """The latest version of one pin, or why it is unknown."""
 
     name: str
@@ -245,7 +264,7 @@ class FreshnessRecord:
 
 
 @kind("run:submitted", ocsf=API_ACTIVITY, max_bytes=32768, controls=("AU-2", "AU-3", "AU-12", "A.8.15", "ASI10"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunSubmitted(Event):
     """A request was received; nothing else has happened yet."""
 
@@ -277,7 +296,7 @@ class RunSubmitted(Event):
 
 
 @kind("run:held", ocsf=AUTHORIZE_SESSION, max_bytes=8192, controls=("AC-5", "AC-6", "CC6.3", "ASI09"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunHeld(Event):
     """The run waits for people; not an end."""
 
@@ -289,7 +308,7 @@ class RunHeld(Event):
 
 
 @kind("run:claimed", ocsf=PROCESS_ACTIVITY, controls=("AU-10",))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunClaimed(Event):
     """One process took the run for execution; only the writer of this very entry may execute."""
 
@@ -301,7 +320,7 @@ class RunClaimed(Event):
 
 
 @kind("run:started", ocsf=PROCESS_ACTIVITY, max_bytes=16384, controls=("AU-2", "AU-12", "SC-39", "ASI05"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunStarted(Event):
     """Execution is about to begin, under this grant."""
 
@@ -318,7 +337,7 @@ class RunStarted(Event):
 
 
 @kind("run:finished", ocsf=PROCESS_ACTIVITY, max_bytes=16384, controls=("AU-2", "AU-3", "AU-12", "A.8.15", "CC7.2"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunFinished(Event):
     """The one end of a run."""
 
@@ -351,7 +370,7 @@ class RunFinished(Event):
 
 
 @kind("run:late_result", ocsf=PROCESS_ACTIVITY, max_bytes=8192, controls=("AU-12",))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunLateResult(Event):
     """A result that came after the run had been given its end."""
 
@@ -362,7 +381,7 @@ class RunLateResult(Event):
 
 
 @kind("run:cancelled", ocsf=API_ACTIVITY)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunCancelled(Event):
     """Somebody asked for the run to be cancelled; `run:finished` follows."""
 
@@ -371,7 +390,7 @@ class RunCancelled(Event):
 
 
 @kind("run:withdrawn", ocsf=API_ACTIVITY)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunWithdrawn(Event):
     """The requester took a held run back; `run:finished` follows."""
 
@@ -388,7 +407,7 @@ class RunWithdrawn(Event):
     max_bytes=32768,
     controls=("AC-3", "AC-6", "AU-2", "CC6.1", "A.5.15", "ASI02"),
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class PolicyDecided(Event):
     """A decision, with what is needed to explain it and to make it again."""
 
@@ -416,7 +435,7 @@ class PolicyDecided(Event):
 
 
 @kind("policy:changed", ocsf=ENTITY_MANAGEMENT, max_bytes=16384, controls=("CM-3", "CM-5", "CC8.1", "A.8.32"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class PolicyChanged(Event):
     """A policy set was put in force."""
 
@@ -434,7 +453,7 @@ class PolicyChanged(Event):
 @kind(
     "policy:changed", version=2, ocsf=ENTITY_MANAGEMENT, max_bytes=32768, controls=("CM-3", "CM-5", "CC8.1", "A.8.32")
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class PolicyReplaced(Event):
     """A policy set took the place of the one before; version 1 is that of a home's first set."""
 
@@ -456,7 +475,7 @@ class PolicyReplaced(Event):
 
 
 @kind("policy:rejected", ocsf=ENTITY_MANAGEMENT, max_bytes=8192, controls=("CM-3", "CM-5"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class PolicyRejected(Event):
     """A policy set was refused; the one before stays in force."""
 
@@ -466,7 +485,7 @@ class PolicyRejected(Event):
 
 
 @kind("approval:granted", ocsf=AUTHORIZE_SESSION, max_bytes=8192, controls=("AC-5", "CC6.3", "A.5.3", "ASI09"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ApprovalGranted(Event):
     """A person agreed to exactly what the binding covers."""
 
@@ -481,7 +500,7 @@ class ApprovalGranted(Event):
 
 
 @kind("approval:refused", ocsf=AUTHORIZE_SESSION, max_bytes=8192, controls=("AC-5", "A.5.3"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ApprovalRefused(Event):
     """A person said no."""
 
@@ -494,7 +513,7 @@ class ApprovalRefused(Event):
 
 
 @kind("approval:expired", ocsf=AUTHORIZE_SESSION)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ApprovalExpired(Event):
     """Nobody answered in time, or the answer was not used in time."""
 
@@ -502,7 +521,7 @@ class ApprovalExpired(Event):
 
 
 @kind("approval:consumed", ocsf=AUTHORIZE_SESSION, controls=("AC-5", "AU-10"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ApprovalConsumed(Event):
     """An approval was used up by the claim that stands in the same batch."""
 
@@ -513,7 +532,7 @@ class ApprovalConsumed(Event):
 
 
 @kind("principal:added", ocsf=ENTITY_MANAGEMENT, controls=("AC-2", "A.5.15"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class PrincipalAdded(Event):
     """A principal was entered into the directory."""
 
@@ -526,7 +545,7 @@ class PrincipalAdded(Event):
 
 
 @kind("principal:disabled", ocsf=ENTITY_MANAGEMENT, controls=("AC-2", "A.5.18"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class PrincipalDisabled(Event):
     """A principal was disabled."""
 
@@ -536,7 +555,7 @@ class PrincipalDisabled(Event):
 
 
 @kind("access:denied", ocsf=AUTHORIZE_SESSION, max_bytes=8192, controls=("AC-3", "AU-2", "AU-9"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class AccessDenied(Event):
     """Somebody was refused something other than a run; unauthenticated failures are counted per source and minute."""
 
@@ -551,7 +570,7 @@ class AccessDenied(Event):
 
 
 @kind("dependencies:resolved", ocsf=INVENTORY, max_bytes=32768, controls=("SR-3", "A.8.19", "ASI04"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class DependenciesResolved(Event):
     """The lock of a run: what is audited and what is installed."""
 
@@ -571,7 +590,7 @@ class DependenciesResolved(Event):
     max_bytes=32768,
     controls=("RA-5", "SI-2", "A.8.8", "ASI04", "CC7.1"),
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class DependenciesAudited(Event):
     """What the audit of a lock found, and whether it was an audit at all."""
 
@@ -595,7 +614,7 @@ class DependenciesAudited(Event):
 
 
 @kind("dependencies:freshness", ocsf=INVENTORY, max_bytes=32768, controls=("SI-2", "A.8.8"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class DependenciesFreshness(Event):
     """The latest version of each pin, as the index said at the time."""
 
@@ -607,7 +626,7 @@ class DependenciesFreshness(Event):
 
 
 @kind("dependencies:reaudited", ocsf=VULNERABILITY_FINDING, max_bytes=32768, controls=("RA-5", "SI-2", "A.8.8"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class DependenciesReaudited(Event):
     """The lock of past runs, judged by newer advisory data."""
 
@@ -620,7 +639,7 @@ class DependenciesReaudited(Event):
 
 
 @kind("environment:built", ocsf=INVENTORY, controls=("SR-11", "A.8.19", "ASI04"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class EnvironmentBuilt(Event):
     """An environment was built from a lock."""
 
@@ -636,7 +655,7 @@ class EnvironmentBuilt(Event):
 
 
 @kind("environment:reused", ocsf=INVENTORY, controls=("SR-11",))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class EnvironmentReused(Event):
     """A stored environment was checked against its digest and used again."""
 
@@ -646,7 +665,7 @@ class EnvironmentReused(Event):
 
 
 @kind("environment:rejected", ocsf=DETECTION_FINDING, controls=("SI-7", "SR-11"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class EnvironmentRejected(Event):
     """A stored environment was not what was built, or building failed."""
 
@@ -656,7 +675,7 @@ class EnvironmentRejected(Event):
 
 
 @kind("environment:removed", ocsf=INVENTORY)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class EnvironmentRemoved(Event):
     """A stored environment was deleted."""
 
@@ -665,7 +684,7 @@ class EnvironmentRemoved(Event):
 
 
 @kind("advisories:imported", ocsf=INVENTORY, controls=("RA-5", "A.8.8"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class AdvisoriesImported(Event):
     """Advisory data was imported and is now in use."""
 
@@ -678,7 +697,7 @@ class AdvisoriesImported(Event):
 
 
 @kind("egress:attempted", ocsf=NETWORK_ACTIVITY, controls=("SC-7", "AC-4", "A.8.20"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class EgressAttempted(Event):
     """The program tried to reach something."""
 
@@ -695,7 +714,7 @@ class EgressAttempted(Event):
 
 
 @kind("command:observed", ocsf=PROCESS_ACTIVITY, max_bytes=16384, controls=("AU-12", "SI-4", "A.8.16"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class CommandObserved(Event):
     """The program started another program."""
 
@@ -713,7 +732,7 @@ class CommandObserved(Event):
 
 
 @kind("file:observed", ocsf=FILE_ACTIVITY, max_bytes=8192, controls=("AU-12", "SI-4"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class FileObserved(Event):
     """The program opened or changed a file outside its own workspace."""
 
@@ -725,7 +744,7 @@ class FileObserved(Event):
 
 
 @kind("artefact:collected", ocsf=FILE_ACTIVITY, controls=("AU-12",))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ArtefactCollected(Event):
     """A file that the program left was taken out of the jail."""
 
@@ -737,7 +756,7 @@ class ArtefactCollected(Event):
 
 
 @kind("syscall:denied", ocsf=PROCESS_ACTIVITY, controls=("SC-39", "SI-4", "ASI05"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class SyscallDenied(Event):
     """The system-call filter stopped a call."""
 
@@ -750,7 +769,7 @@ class SyscallDenied(Event):
 
 
 @kind("output:redacted", ocsf=DETECTION_FINDING, controls=("A.8.12", "IA-5(7)"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class OutputRedacted(Event):
     """Secrets were replaced in what the program wrote."""
 
@@ -759,7 +778,7 @@ class OutputRedacted(Event):
 
 
 @kind("slot:discarded", ocsf=PROCESS_ACTIVITY)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class SlotDiscarded(Event):
     """A prepared jail was thrown away unused."""
 
@@ -771,7 +790,7 @@ class SlotDiscarded(Event):
 
 
 @kind("review:completed", ocsf=COMPLIANCE_FINDING, max_bytes=8192, controls=("AU-6", "AU-7", "CA-7", "CC4.1", "A.8.16"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ReviewCompleted(Event):
     """A window of the ledger was judged and rendered."""
 
@@ -790,7 +809,7 @@ class ReviewCompleted(Event):
 
 
 @kind("review:signed", ocsf=COMPLIANCE_FINDING, controls=("AU-6", "CC4.1"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ReviewSigned(Event):
     """A person signed a review."""
 
@@ -801,7 +820,7 @@ class ReviewSigned(Event):
 
 
 @kind("finding:raised", ocsf=DETECTION_FINDING, max_bytes=16384, controls=("SI-4", "AU-6", "A.8.16", "CC7.2"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class FindingRaised(Event):
     """A detector found something."""
 
@@ -821,7 +840,7 @@ class FindingRaised(Event):
 
 
 @kind("finding:marked", ocsf=DETECTION_FINDING, controls=("AU-6",))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class FindingMarked(Event):
     """A person said what a finding was."""
 
@@ -837,7 +856,7 @@ class FindingMarked(Event):
 
 
 @kind("ledger:opened", ocsf=ENTITY_MANAGEMENT, controls=("AU-9", "A.8.15"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class LedgerOpened(Event):
     """The first entry of every ledger."""
 
@@ -850,7 +869,7 @@ class LedgerOpened(Event):
 
 
 @kind("ledger:heartbeat", ocsf=ENTITY_MANAGEMENT)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class LedgerHeartbeat(Event):
     """The service is alive though nothing happens; counts only between service:started and service:stopped."""
 
@@ -858,7 +877,7 @@ class LedgerHeartbeat(Event):
 
 
 @kind("ledger:verified", ocsf=COMPLIANCE_FINDING, max_bytes=8192, controls=("AU-9(3)", "AU-10", "SI-7"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class LedgerVerified(Event):
     """The whole ledger was checked."""
 
@@ -871,7 +890,7 @@ class LedgerVerified(Event):
 
 
 @kind("ledger:read", ocsf=API_ACTIVITY, controls=("AU-9", "AU-9(4)", "AC-6"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class LedgerRead(Event):
     """Somebody read from the ledger through a door."""
 
@@ -883,7 +902,7 @@ class LedgerRead(Event):
 
 
 @kind("ledger:exported", ocsf=API_ACTIVITY, controls=("AU-9", "A.5.28"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class LedgerExported(Event):
     """A part of the ledger was written to a file."""
 
@@ -894,7 +913,7 @@ class LedgerExported(Event):
 
 
 @kind("ledger:erased", ocsf=ENTITY_MANAGEMENT, controls=("AU-11", "A.5.33"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class LedgerErased(Event):
     """A payload was erased; its commitment stays."""
 
@@ -904,7 +923,7 @@ class LedgerErased(Event):
 
 
 @kind("ledger:key_rotated", ocsf=ENTITY_MANAGEMENT, controls=("AU-9(3)", "AU-10"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class LedgerKeyRotated(Event):
     """From here on checkpoints are signed by another key."""
 
@@ -917,7 +936,7 @@ class LedgerKeyRotated(Event):
 
 
 @kind("service:started", ocsf=ENTITY_MANAGEMENT)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ServiceStarted(Event):
     """A service began."""
 
@@ -928,7 +947,7 @@ class ServiceStarted(Event):
 
 
 @kind("service:stopped", ocsf=ENTITY_MANAGEMENT)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ServiceStopped(Event):
     """A service ended in order."""
 
@@ -937,7 +956,7 @@ class ServiceStopped(Event):
 
 
 @kind("schedule:registered", ocsf=SCHEDULED_JOB, controls=("CA-7", "AU-6"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ScheduleRegistered(Event):
     """A flow was registered with a schedule."""
 
@@ -949,7 +968,7 @@ class ScheduleRegistered(Event):
 
 
 @kind("stop:ordered", ocsf=API_ACTIVITY, controls=("IR-4", "ASI10"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StopOrdered(Event):
     """Somebody ordered that runs stop."""
 
@@ -960,7 +979,7 @@ class StopOrdered(Event):
 
 
 @kind("stop:released", ocsf=API_ACTIVITY, controls=("IR-4", "AC-5"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StopReleased(Event):
     """Somebody else released a stop."""
 
@@ -970,7 +989,7 @@ class StopReleased(Event):
 
 
 @kind("notification:sent", ocsf=API_ACTIVITY)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class NotificationSent(Event):
     """A notification was accepted by its receiver."""
 
@@ -980,7 +999,7 @@ class NotificationSent(Event):
 
 
 @kind("notification:failed", ocsf=API_ACTIVITY)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class NotificationFailed(Event):
     """A notification could not be delivered."""
 
@@ -991,7 +1010,7 @@ class NotificationFailed(Event):
 
 
 @kind("reconciliation:completed", ocsf=COMPLIANCE_FINDING, max_bytes=8192)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ReconciliationCompleted(Event):
     """Ledger and machine were compared; what a crash left open was closed and swept."""
 
@@ -1004,7 +1023,7 @@ class ReconciliationCompleted(Event):
 
 
 @kind("doctor:refused", ocsf=COMPLIANCE_FINDING, max_bytes=8192, controls=("SC-39", "CM-7"))
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class DoctorRefused(Event):
     """A layer that a profile demands is missing on this machine."""
 

@@ -55,6 +55,9 @@ class SignerMemory:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._raw = b""
+        self._known: Signed | None = None
+        """What `_raw` says, as the same bytes say the same."""
         self._settled_at: float | None = None
         self._unsettled = False
 
@@ -69,14 +72,13 @@ class SignerMemory:
             raw = self._read()
         except FileNotFoundError as error:
             raise EvidenceError(f"the signer's memory is gone: `{self._path}`", hint=_HINT) from error
-        if len(raw) == 2 * _PLACE:
-            kept = [_signed_in(place, checked=True) for place in (raw[:_PLACE], raw[_PLACE:])]
-        else:
-            kept = [_signed_in(raw, checked=False)]
-        found = [signed for signed in kept if signed is not None]
+        if self._known is not None and raw == self._raw:
+            return self._known
+        found = [] if len(raw) != 2 * _PLACE else [*filter(None, map(_signed_in, (raw[:_PLACE], raw[_PLACE:])))]
         if not found:
             raise EvidenceError(f"the signer's memory cannot be read: `{self._path}`", hint=_HINT)
-        return max(found)
+        self._raw, self._known = raw, max(found)
+        return self._known
 
     def remember(self, signed: Signed) -> None:
         """Keep what was signed for; a crash of this process cannot undo it, and of the machine only what the rules say."""
@@ -87,16 +89,15 @@ class SignerMemory:
             self._write_whole(line)
             return
         try:
-            in_place = os.fstat(descriptor).st_size == 2 * _PLACE
-            if in_place:
-                self._put(descriptor, line, _PLACE)
-                self._unsettled = True
-                if self._settled_at is None or time.monotonic() >= self._settled_at + _SETTLED_EVERY:
-                    self._settle(descriptor, line)
+            self._put(descriptor, line, _PLACE)
+            self._unsettled = True
+            first = self._raw[:_PLACE]
+            if self._settled_at is None or time.monotonic() >= self._settled_at + _SETTLED_EVERY:
+                self._settle(descriptor, line)
+                first = line
         finally:
             os.close(descriptor)
-        if not in_place:  # written by hand, or by an earlier release
-            self._write_whole(line)
+        self._raw, self._known = first + line, signed
 
     def settle(self) -> None:
         """Put on disk what this process remembered and did not wait for; that the file is gone, the next batch will meet."""
@@ -112,8 +113,11 @@ class SignerMemory:
 
     def _read(self) -> bytes:
         """No more of it than it may have, and without waiting for whoever put a pipe in its place."""
-        with open(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123 - a descriptor, not a path
-            return file.read(2 * _PLACE + 1)
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            return os.read(descriptor, 2 * _PLACE + 1)
+        finally:
+            os.close(descriptor)
 
     def _settle(self, descriptor: int, line: bytes) -> None:
         self._sync(descriptor)
@@ -150,11 +154,11 @@ def _sum_of(root: str, size: int) -> str:
     return sha256(f"{root} {size}".encode()).hexdigest()[:16]
 
 
-def _signed_in(line: bytes, *, checked: bool) -> Signed | None:
+def _signed_in(line: bytes) -> Signed | None:
     try:
         raw = orjson.loads(line)
         signed = Signed(raw["size"], base64.b64decode(raw["root"], validate=True))
-        whole = raw["sum"] == _sum_of(raw["root"], raw["size"]) if checked else True
+        whole = raw["sum"] == _sum_of(raw["root"], raw["size"])
     except (ValueError, KeyError, TypeError):
         return None  # one whose writing was cut short
     is_tree = type(signed.size) is int and signed.size >= 0 and len(signed.root) == HASH_BYTES

@@ -63,6 +63,7 @@ class Readers:
             "-m",
             f"{__package__}.reading",
             uri,
+            "contents" if self._own.contents else "leaves",
         ]
         with suppress(OSError):
             for _ in range(others):

@@ -45,9 +45,9 @@ def answer(reader: SectionReader, questions: BinaryIO, answers: int) -> None:
 
 def main() -> None:
     """The program: the address of the database, and `contents` or `leaves`."""
-    (uri,) = sys.argv[1:]
+    uri, what = sys.argv[1:]
     gc.disable()  # what is read is freed as soon as it was looked at, and none of it refers to itself
-    answer(SectionReader(opened(uri), contents=True, rooted=True), sys.stdin.buffer, sys.stdout.fileno())
+    answer(SectionReader(opened(uri), contents=what == "contents", rooted=True), sys.stdin.buffer, sys.stdout.fileno())
 
 
 if __name__ == "__main__":

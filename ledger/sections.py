@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
+import orjson
+
 from ..errors import EvidenceError
 from .codec import MAX_LEAF_BYTES, payload_refs
 from .events import Event
@@ -33,9 +35,11 @@ _LEAVES = (
 )
 _ENTRIES = _LEAVES.replace(" END FROM", " END, event_id FROM")
 _INDEX = (
-    "SELECT kind, run, actor, outcome, time_us, seq FROM event_index WHERE idx BETWEEN ? AND ? "  # noqa: S608 - because a number is put in
-    f"ORDER BY idx LIMIT {SECTION + 1}"
+    "SELECT CAST(json_group_array(json_array(kind, run, actor, outcome, time_us, seq)) AS BLOB) "
+    "FROM event_index WHERE idx BETWEEN ? AND ?"
 )
+"""All rows as one text, in half the time of a value for each column: SQLite writes every type in a way of its own, bytes not at all,
+so that equal texts are equal values. In another order than that of the numbers it is not the text that is expected."""
 _HEAD = struct.Struct("<qqqQII")
 _sha256 = hashlib.sha256
 
@@ -81,14 +85,14 @@ class SectionReader:
 
     def __init__(self, database: sqlite3.Connection, *, contents: bool, rooted: bool = False) -> None:
         self._database = database
-        self._contents = contents
+        self.contents = contents
         self._rooted = rooted
         self._pages = PageReader()
 
     def read(self, first: int, count: int) -> Section | None:
         """The entries of these numbers, or None if there is the least doubt about one of them."""
         try:
-            return self._read_all(first, count) if self._contents else self._read_leaves(first, count)
+            return self._read_all(first, count) if self.contents else self._read_leaves(first, count)
         except (sqlite3.Error, OverflowError, UnicodeError):
             return None  # met again, and named, by the other reading
         except TypeError:
@@ -99,12 +103,12 @@ class SectionReader:
         return self._hashed(leaves) if len(leaves) == count else None
 
     def _read_all(self, first: int, count: int) -> Section | None:
-        entries, index = self._rows(_ENTRIES, first, count), self._rows(_INDEX, first, count)
-        if not len(entries) == len(index) == count:  # numbers are unique: so many between two are all that there can be
+        entries, ((index,),) = self._rows(_ENTRIES, first, count), self._rows(_INDEX, first, count)
+        if len(entries) != count:  # numbers are unique: so many between two are all that there can be
             return None
         leaves, event_ids = zip(*entries, strict=True)
         page = self._pages.read(leaves)
-        if page is None or page.ids != [*event_ids] or not _says_the_same(page, index):
+        if page is None or page.ids != [*event_ids] or index != _indexed(page):
             return None
         fresh = 0
         for place, event in page.referring:
@@ -146,7 +150,7 @@ class SectionReader:
         return fresh
 
 
-def _says_the_same(page: Page, index: list[tuple[object, ...]]) -> bool:
-    """Whether the rows of the index are those that the leaves give."""
-    derived = [page.kinds, page.runs, page.actors, page.outcomes, page.times_us, page.sequences]
-    return [*map(list, zip(*index, strict=True))] == derived
+def _indexed(page: Page) -> bytes:
+    """The rows of the index that the leaves give."""
+    columns = (page.kinds, page.runs, page.actors, page.outcomes, page.times_us, page.sequences)
+    return orjson.dumps([*zip(*columns, strict=True)])

@@ -38,9 +38,9 @@ _FLOCK = struct.Struct("@hhqqi4x")
 def taking_turn(directory: Path, wait_seconds: float) -> Iterator[None]:
     """Hold the turn; a LedgerError if it does not come in time."""
     wait = _Wait(wait_seconds)
-    turn = _open(directory / "turn.lock")
+    turn = _open(f"{directory}/turn.lock")
     try:
-        queue = _open(directory / "queue.lock")
+        queue = _open(f"{directory}/queue.lock")
         try:
             number = _draw(queue, wait)
             wait.until(lambda: _ahead(queue, number))
@@ -111,5 +111,5 @@ def _try_flock(descriptor: int) -> bool:
     return True
 
 
-def _open(path: Path) -> int:
+def _open(path: str) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

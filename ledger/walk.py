@@ -140,7 +140,7 @@ class Walk:
         told = self._start // _TOLD_EVERY
         self._at_size(self._start)
         with self._readers(total) as readers:
-            if uri and self._contents is not None:  # to hash alone is not worth a process
+            if uri:
                 number = reasonable_number(readers.total) if processes is None else processes
                 readers.begin(uri, others=number - 1)
             self._low = self._start if readers.total else self._lowest

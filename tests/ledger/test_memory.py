@@ -3,14 +3,16 @@
 import itertools
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import orjson
 import pytest
 
 from custody.errors import EvidenceError
 from custody.ledger import Ledger, LedgerFiles, verify_ledger
 from custody.ledger import memory as under_test
-from custody.ledger.memory import _PLACE, Signed, SignerMemory, _line_of
+from custody.ledger.memory import _PLACE, Signed, SignerMemory, _line_of, _sum_of
 from custody.ledger.tree import leaf_hash
 
 from .drafts import ORIGIN, Drafts
@@ -157,14 +159,6 @@ def test_a_line_of_mixed_halves_is_no_memory(memory: SignerMemory) -> None:
         assert memory.recall() == Signed(1, ROOT)
 
 
-def test_one_line_as_an_earlier_release_wrote_it_is_read_and_replaced(memory: SignerMemory) -> None:
-    file_of(memory).write_bytes(b'{"root":"%s=","size":3}\n' % (b"A" * 43))
-    assert memory.recall().size == 3
-    memory.remember(Signed(4, ROOT))
-    assert memory.recall() == Signed(4, ROOT)
-    assert file_of(memory).stat().st_size == 2 * _PLACE
-
-
 def test_two_spoilt_places_are_no_memory(memory: SignerMemory) -> None:
     for content in (os.urandom(_PLACE - 1) + b"\n" + b"{}".ljust(_PLACE), bytes(2 * _PLACE), b"", b"{}"):
         file_of(memory).write_bytes(content)
@@ -175,7 +169,11 @@ def test_two_spoilt_places_are_no_memory(memory: SignerMemory) -> None:
 @pytest.mark.parametrize("size", ["-1", "300.0", "true", '"3"', "null", "1e400", "18446744073709551616"])
 def test_a_size_that_no_tree_has_is_no_memory(memory: SignerMemory, size: str) -> None:
     """A tree of less than no entries would be compared with nothing, and nobody would be told."""
-    file_of(memory).write_bytes(b'{"root":"%s=","size":%s}\n' % (b"A" * 43, size.encode()))
+    root, checked = "A" * 43 + "=", ""
+    with suppress(orjson.JSONDecodeError):
+        checked = _sum_of(root, orjson.loads(size))  # right, so that nothing but the size can be refused
+    line = b'{"root":"%s","size":%s,"sum":"%s"}' % (root.encode(), size.encode(), checked.encode())
+    file_of(memory).write_bytes(line.ljust(_PLACE - 1) + b"\n" + b" " * _PLACE)
     with pytest.raises(EvidenceError, match="memory cannot be read"):
         memory.recall()
 
@@ -217,3 +215,14 @@ def test_a_memory_that_is_gone_when_the_ledger_is_closed_is_met_by_the_next_appe
         (files.keys / "last-signed.json").unlink()
     with Ledger.open(files) as ledger, pytest.raises(EvidenceError, match="memory is gone"):
         ledger.append([drafts.make()])
+
+
+def test_what_another_process_wrote_meanwhile_is_recalled(memory: SignerMemory) -> None:
+    other = SignerMemory(file_of(memory))
+    for size in range(1, 6):
+        (memory, other)[size % 2].remember(Signed(size, ROOT))
+        assert memory.recall() == other.recall() == Signed(size, ROOT)
+    kept = file_of(memory).read_bytes()
+    other.remember(Signed(9, ROOT))
+    file_of(memory).write_bytes(kept)  # an older copy, put back
+    assert memory.recall() == Signed(5, ROOT)

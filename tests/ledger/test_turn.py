@@ -88,7 +88,7 @@ def test_whatever_stands_in_the_counter_the_turn_is_for_one_alone(tmp_path: Path
 
 
 def test_a_number_is_drawn_by_one_alone_even_if_the_counter_goes_back(tmp_path: Path) -> None:
-    queues = [_open(tmp_path / "queue.lock") for _ in range(3)]
+    queues = [_open(str(tmp_path / "queue.lock")) for _ in range(3)]
     try:
         numbers = []
         for queue in queues:
