@@ -11,6 +11,7 @@ from ..policies.types import Denied, NeedsApproval, Reason
 from ..sandbox.types import Outcome, OutcomeClass
 from . import entries
 from .house import House
+from .observations import LINES, OBSERVATIONS, observed, to_lines
 from .passage import Passage, Result
 from .record import MACHINERY, Batch, record
 
@@ -88,8 +89,9 @@ def _finish_unstarted(
 def finish(house: House, passage: Passage, outcome: Outcome) -> None:
     """Everything that was observed, and the end, in one batch; only then is there a result."""
     batch = Batch(house, passage.request.principal.id, passage.run)
-    found = entries.observed(batch, outcome)
-    shown = found[: entries.OBSERVATIONS - len(outcome.artefacts)]
+    found = observed(batch, outcome)
+    shown = found[: max(0, OBSERVATIONS - len(outcome.artefacts))]
+    beyond = found[len(shown) :]
     for event in shown:
         batch.add(event)
     for stream, output in (("stdout", outcome.stdout), ("stderr", outcome.stderr)):
@@ -117,7 +119,7 @@ def finish(house: House, passage: Passage, outcome: Outcome) -> None:
             outcome,
             rules=rules,
             undeclared=_undeclared(passage, outcome),
-            overflow=found[len(shown) :],
+            overflow=batch.seal(to_lines(beyond), media=LINES) if beyond else None,
             total=sum(outcome.observed_total.values()) or len(found),
         ),
         id=f"{passage.run}/finished",

@@ -5,16 +5,16 @@ It must never shorten without saying so: lists are capped, true totals and the w
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
 from ..dependencies.types import AdvisoryData, Environment, Findings, Lock, PinFinding, PinState, Severity
-from ..ledger import events
+from ..ledger import PayloadRef, events
 from ..policies.types import Basis, CodeFacts, Denied, Exposure, Limits, NeedsApproval, Reason, RunRequest
 from ..sandbox.types import Outcome, Output
 from .fixes import fixing_versions
-from .record import Batch, bounded, clean
+from .record import Batch, bounded, clean, texts
 
 __all__ = [
     "audited",
@@ -29,8 +29,6 @@ __all__ = [
     "worst",
 ]
 
-OBSERVATIONS = 190
-"""Entries of observation that a run may have; with its other entries that is at most about 200."""
 _PINS = 200
 _FINDINGS = 100
 _ITEMS = 60
@@ -75,10 +73,10 @@ def code_record(facts: CodeFacts) -> events.CodeRecord:
         language=facts.language,
         parsed=facts.parsed,
         error=facts.error[:_TEXT],
-        imports=_texts(facts.imports, 40, 60),
-        flags=_texts(facts.flags, 30, 40),
-        hosts=_texts(facts.hosts, 20, 100),
-        paths=_texts(facts.paths, 20, 100),
+        imports=texts(facts.imports, 40, 60),
+        flags=texts(facts.flags, 30, 40),
+        hosts=texts(facts.hosts, 20, 100),
+        paths=texts(facts.paths, 20, 100),
         secrets=facts.secrets,
     )
 
@@ -165,8 +163,8 @@ def decided(
         profile=profile,
         limits=None if limits is None else limits_record(limits),
         exposure=_exposure(basis.exposure),
-        obligations=_texts(basis.obligations, 40, 120),
-        errors=_texts(basis.errors, 10, _TEXT),
+        obligations=texts(basis.obligations, 40, 120),
+        errors=texts(basis.errors, 10, _TEXT),
         policy_sha256=basis.policy_digest,
         schema_sha256=basis.schema_digest,
         engine=basis.engine,
@@ -177,11 +175,11 @@ def decided(
 
 def _exposure(exposure: Exposure) -> events.ExposureRecord:
     return events.ExposureRecord(
-        hosts=_texts(exposure.hosts, 40, 260),
-        readable=_texts(map(_place, exposure.readable), 20, _TEXT),
-        writable=_texts(map(_place, exposure.writable), 20, _TEXT),
-        packages_with_findings=_texts(exposure.packages_with_findings, 60, 120),
-        new=_texts(exposure.new, 60, 120),
+        hosts=texts(exposure.hosts, 40, 260),
+        readable=texts(map(_place, exposure.readable), 20, _TEXT),
+        writable=texts(map(_place, exposure.writable), 20, _TEXT),
+        packages_with_findings=texts(exposure.packages_with_findings, 60, 120),
+        new=texts(exposure.new, 60, 120),
     )
 
 
@@ -253,8 +251,8 @@ def _finding(finding: PinFinding) -> events.FindingRecord:
         version=finding.pin.version[:60],
         state=finding.state,
         severity=severity.value if severity else "unknown",
-        advisories=_texts([a.id for a in finding.advisories], 20, 40),
-        fixed_in=_texts(fixing_versions(finding), 10, 40),
+        advisories=texts([a.id for a in finding.advisories], 20, 40),
+        fixed_in=texts(fixing_versions(finding), 10, 40),
     )
 
 
@@ -276,65 +274,13 @@ def built(environment: Environment, lock: Lock, wall_ms: int) -> events.Environm
     )
 
 
-def observed(batch: Batch, outcome: Outcome) -> list[events.Event]:
-    """What was observed of a run, in a fixed order; the caller caps it."""
-    redactor = batch.house.redactor
-    found: list[events.Event] = [
-        events.SyscallDenied(
-            number=s.number,
-            name=s.name[:40],
-            action=s.action,
-            command=clean(redactor, s.command, 40),
-            source=s.source,
-            count=s.count,
-        )
-        for s in outcome.syscalls
-    ]
-    found += [
-        events.EgressAttempted(
-            host=clean(redactor, e.host, 253),
-            port=e.port,
-            allowed=e.allowed,
-            reason=e.reason[:120],
-            source=e.source,
-            program_controlled=e.program_controlled,
-            count=e.count,
-        )
-        for e in outcome.egress
-    ]
-    found += [
-        events.CommandObserved(
-            number=number,
-            parent=c.parent,
-            path=clean(redactor, c.path, _TEXT),
-            arguments=None if c.arguments is None else tuple(clean(redactor, a, 200) for a in c.arguments[:20]),
-            source=c.source,
-            program_controlled=c.program_controlled,
-            exit_status=c.exit_status,
-            wall_ms=c.wall_ms,
-        )
-        for number, c in enumerate(outcome.commands, 1)
-    ]
-    found += [
-        events.FileObserved(
-            path=clean(redactor, f.path, _TEXT),
-            action=f.action,
-            source=f.source,
-            program_controlled=f.program_controlled,
-            sha256=f.sha256,
-        )
-        for f in outcome.files
-    ]
-    return found
-
-
 def finished(
     batch: Batch,
     outcome: Outcome,
     *,
     rules: Sequence[str],
     undeclared: Sequence[str],
-    overflow: Sequence[events.Event],
+    overflow: PayloadRef | None,
     total: int,
 ) -> events.RunFinished:
     """The end of a run that was executed."""
@@ -355,13 +301,13 @@ def finished(
             events.ReasonRecord(rule=clean(batch.house.redactor, a.name, 120), text=a.reason[:120])
             for a in outcome.refused_artefacts[:20]
         ),
-        unobserved=_texts(outcome.unobserved, 10, 200),
+        unobserved=texts(outcome.unobserved, 10, 200),
         layers=outcome.layers,
         spec_sha256=outcome.spec_sha256,
         nsjail_sha256=outcome.nsjail_sha256,
         observed_total=total,
-        overflow=batch.seal(_lines(overflow), media="application/jsonl") if overflow else None,
-        undeclared=_texts(undeclared, 30, 140),
+        overflow=overflow,
+        undeclared=texts(undeclared, 30, 140),
     )
 
 
@@ -373,18 +319,6 @@ def _output(batch: Batch, output: Output) -> events.OutputRecord:
         redactions=output.redactions,
         payload=batch.seal(output.content, media="application/octet-stream") if output.content else None,
     )
-
-
-def _lines(found: Iterable[events.Event]) -> bytes:
-    return "".join(f"{json.dumps([event.KIND.name, asdict(event)], sort_keys=True)}\n" for event in found).encode()  # type: ignore[call-overload]  # every Event is a dataclass
-
-
-def _texts(values: Iterable[str], count: int, length: int) -> tuple[str, ...]:
-    """At most `count` texts of at most `length` bytes; a cut is shown by its number."""
-    texts = [bounded(value, length) for value in values]
-    if len(texts) <= count:
-        return tuple(texts)
-    return (*texts[: count - 1], f"… and {len(texts) - count + 1} more")
 
 
 def _sha256(content: bytes) -> str:

@@ -5,14 +5,14 @@ It must never swallow a failed append: what could not be recorded did not happen
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..ledger import Acknowledgement, Draft, Payload, PayloadRef, events
 from ..redaction import Redactor
 from .house import House
 
-__all__ = ["MACHINERY", "Batch", "bounded", "clean", "record"]
+__all__ = ["MACHINERY", "Batch", "bounded", "clean", "record", "texts"]
 
 MACHINERY = "custody"
 """Actor of what the machinery does by itself."""
@@ -74,6 +74,14 @@ def bounded(text: str, limit: int) -> str:
             break
         kept.append(character)
     return "".join(kept) + "…"
+
+
+def texts(values: Iterable[str], count: int, length: int) -> tuple[str, ...]:
+    """At most `count` texts of at most `length` bytes; a cut is shown by its number."""
+    texts = [bounded(value, length) for value in values]
+    if len(texts) <= count:
+        return tuple(texts)
+    return (*texts[: count - 1], f"… and {len(texts) - count + 1} more")
 
 
 def _bytes(text: str) -> int:

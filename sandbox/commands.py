@@ -8,6 +8,7 @@ is listed as unknown. Needs root in the first namespaces. It must never take ove
 import signal
 import socket
 import struct
+from bisect import bisect_left
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import IntFlag
@@ -26,7 +27,10 @@ _HEADERS = 16 + 20
 _EVENT = struct.Struct("=IIQ")
 _BUFFER = 4 * 1024 * 1024
 _AT_ONCE = 1000
-_MOST = 200
+_MOST = 20_000
+_MOST_CHARACTERS = 6 * 1024 * 1024
+"""Of paths and arguments, and some for the rest of each line that they will be."""
+_LINE = 200
 _MOST_PROCESSES = 20_000
 _ARGUMENTS = 24
 _LENGTH = 400
@@ -56,10 +60,11 @@ class Started(NamedTuple):
 
 
 class Starts:
-    """Programs that were started, a bounded list of them and their true number."""
+    """Programs that were started: a list that is bounded in number and size, and their true number."""
 
     def __init__(self, source: str) -> None:
         self._source = source
+        self._room = _MOST_CHARACTERS
         self.commands: list[ObservedCommand] = []
         self.total = 0
         self.lost = False
@@ -69,9 +74,11 @@ class Starts:
     def begin(self, process: int, nanoseconds: int, *, parent: int | None) -> Started | None:
         """Lists what a process has just become, and by whom; None if the list is full."""
         self.total += 1
-        if len(self.commands) >= _MOST:
+        if len(self.commands) >= _MOST or self._room <= 0:
             return None
-        self.commands.append(replace(_look_at(process, self._source), parent=parent))
+        seen = _look_at(process, self._source, parent)
+        self._room -= _LINE + len(seen.path) + sum(map(len, seen.arguments or ()))
+        self.commands.append(seen)
         return Started(len(self.commands) - 1, nanoseconds)
 
     def attribute(self, started: Started, parent: int | None) -> None:
@@ -215,26 +222,39 @@ def open_commands() -> CommandWatch | None:
 
 def merge_commands(kernel: list[ObservedCommand], told: tuple[ObservedCommand, ...]) -> tuple[ObservedCommand, ...]:
     """What the kernel saw, then what the program's interpreter told beyond that: attempts that started nothing."""
-    beyond = [
-        command for command in told if command.path != "(fork)" and not any(_is_same(seen, command) for seen in kernel)
-    ]
-    return (*kernel, *beyond)
+    if not told:
+        return tuple(kernel)
+    seen = _Seen(kernel)
+    return (*kernel, *(command for command in told if command.path != "(fork)" and command not in seen))
 
 
-def _is_same(seen: ObservedCommand, told: ObservedCommand) -> bool:
-    """Whether they are one start; what the interpreter tells of a long one is cut."""
-    if not _base(seen.path).startswith(_base(told.path)) or seen.arguments is None or told.arguments is None:
+class _Seen:
+    """Starts in the order of their arguments, so that each of the interpreter's is found among thousands without a search."""
+
+    def __init__(self, kernel: list[ObservedCommand]) -> None:
+        known = {(c.arguments, _base(c.path)) for c in kernel if c.arguments is not None}
+        self._starts = sorted(("\0".join(arguments), len(arguments), base) for arguments, base in known)
+
+    def __contains__(self, told: ObservedCommand) -> bool:
+        """Whether it is one of them; what the interpreter tells of a long one is cut."""
+        if told.arguments is None:
+            return False
+        part, base = "\0".join(told.arguments), _base(told.path)
+        long = len(part) > _LONG or len(told.arguments) >= _ARGUMENTS - 1
+        for place in range(bisect_left(self._starts, (part,)), len(self._starts)):
+            whole, count, name = self._starts[place]
+            if not (whole.startswith(part) if long else whole == part):
+                return False
+            if name.startswith(base) and (long or count == len(told.arguments)):
+                return True
         return False
-    whole, part = "\0".join(seen.arguments), "\0".join(told.arguments)
-    long = len(part) > _LONG or len(told.arguments) >= _ARGUMENTS - 1
-    return whole.startswith(part) if long else whole == part and len(seen.arguments) == len(told.arguments)
 
 
 def _base(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _look_at(process: int, source: str) -> ObservedCommand:
+def _look_at(process: int, source: str, parent: int | None) -> ObservedCommand:
     """What a process has just become; unknown if it is already gone."""
     folder = Path(f"/proc/{process}")
     path, arguments = "unknown", None
@@ -246,7 +266,7 @@ def _look_at(process: int, source: str) -> ObservedCommand:
         if raw:
             words = raw.rstrip(b"\0").split(b"\0")[1 : _ARGUMENTS + 1]
             arguments = tuple(_clean(word.decode("utf-8", "replace")) for word in words)
-    return ObservedCommand(path=path, arguments=arguments, source=source, program_controlled=False)
+    return ObservedCommand(path=path, arguments=arguments, source=source, program_controlled=False, parent=parent)
 
 
 def _clean(text: str) -> str:

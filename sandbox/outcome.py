@@ -4,6 +4,7 @@ It must never leave out what could not be observed, and never hand out what the 
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 from ..policies.types import Grant
 from ..redaction import Redactor
@@ -67,6 +68,7 @@ class RunRecord:
 def make_outcome(grant: Grant, run: RunRecord, redactor: Redactor | None) -> Outcome:
     """Everything that is known of the run, redacted if a redactor is given."""
     watched, observed = run.watched, run.observations
+    commands = _all_commands(run)
     denials = run.sources.audit.counts if run.sources.audit is not None else {}
     ending = classify(
         Evidence(
@@ -100,7 +102,7 @@ def make_outcome(grant: Grant, run: RunRecord, redactor: Redactor | None) -> Out
         refused_artefacts=tuple(
             replace(refused, name=_redacted(refused.name, redactor)) for refused in run.collected.refused
         ),
-        commands=_commands(run, redactor),
+        commands=_commands(commands, redactor),
         files=_files(run, redactor),
         egress=_egress(run, redactor),
         syscalls=fold_denials(denials),
@@ -110,7 +112,7 @@ def make_outcome(grant: Grant, run: RunRecord, redactor: Redactor | None) -> Out
         nsjail_sha256=run.nsjail_sha256,
         nsjail_libraries_sha256=run.nsjail_libraries_sha256,
         log_excerpt=_redacted(watched.log.decode("utf-8", "replace"), redactor)[-_LOG_EXCERPT:],
-        observed_total=_totals(run)
+        observed_total=_totals(run, commands)
         | {"syscalls": sum(denials.values()), "refused_artefacts": run.collected.refused_total},
     )
 
@@ -222,28 +224,30 @@ def _unobserved_in_mounts(grant: Grant, run: RunRecord) -> list[str]:
     return said
 
 
-def _totals(run: RunRecord) -> dict[str, int]:
+def _totals(run: RunRecord, commands: tuple[ObservedCommand, ...]) -> dict[str, int]:
     totals = dict(run.observations.totals)
     if (seen := run.sources.starts) is not None:
-        merged = merge_commands(seen.commands, run.observations.commands)
-        totals["commands"] = seen.total + len(merged) - len(seen.commands)
+        totals["commands"] = seen.total + len(commands) - len(seen.commands)
     opened = run.sources.files.total if run.sources.files is not None else 0
     if opened or run.changed:
         totals["files"] = totals.get("files", 0) + opened + sum(len(changed.files) for changed in run.changed)
     return totals
 
 
-def _commands(run: RunRecord, redactor: Redactor | None) -> tuple[ObservedCommand, ...]:
+def _all_commands(run: RunRecord) -> tuple[ObservedCommand, ...]:
     told = run.observations.commands
-    seen = run.sources.starts
-    commands = merge_commands(seen.commands, told) if seen is not None else told
+    return merge_commands(run.sources.starts.commands, told) if run.sources.starts is not None else told
+
+
+def _commands(commands: tuple[ObservedCommand, ...], redactor: Redactor | None) -> tuple[ObservedCommand, ...]:
     if redactor is None:
         return commands
+    clean = cache(redactor.redact_text)  # thousands of starts are mostly of the same few programs
     return tuple(
         replace(
             command,
-            path=redactor.redact_text(command.path),
-            arguments=tuple(map(redactor.redact_text, command.arguments)) if command.arguments is not None else None,
+            path=clean(command.path),
+            arguments=tuple(map(clean, command.arguments)) if command.arguments is not None else None,
         )
         for command in commands
     )

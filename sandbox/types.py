@@ -228,6 +228,7 @@ class Outcome:
     artefacts: tuple[Artefact, ...] = ()
     refused_artefacts: tuple[RefusedArtefact, ...] = ()
     commands: tuple[ObservedCommand, ...] = ()
+    """All starts that were seen, up to 20,000 and a few MiB; their true number is in `observed_total`."""
     files: tuple[ObservedFile, ...] = ()
     egress: tuple[ObservedEgress, ...] = ()
     syscalls: tuple[DeniedSyscall, ...] = ()

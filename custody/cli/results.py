@@ -22,6 +22,8 @@ __all__ = ["Keep", "LiveOutput", "hand_out", "place_for", "show_checked"]
 
 
 _REFUSED_SHOWN = 20
+_COMMANDS_SHOWN = 200
+"""All of them are in the ledger: `custody runs show RUN --commands`."""
 
 
 class LiveOutput:
@@ -181,7 +183,8 @@ def _result_json(done: "Result") -> dict[str, object]:
             "artefacts": [{"name": a.name, "sha256": a.sha256, "bytes": a.bytes} for a in outcome.artefacts],
             "refused_artefacts": [asdict(a) for a in outcome.refused_artefacts],
             "egress": [asdict(e) for e in outcome.egress],
-            "commands": [asdict(c) for c in outcome.commands],
+            "commands": [asdict(c) for c in outcome.commands[:_COMMANDS_SHOWN]],
+            "commands_total": outcome.observed_total.get("commands", len(outcome.commands)),
             "files": [asdict(f) for f in outcome.files],
             "syscalls": [asdict(s) for s in outcome.syscalls],
             "unobserved": list(outcome.unobserved),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..flows.house import House
     from ..flows.passage import Result
+    from ..ledger.events import CommandObserved
     from ..ledger.types import Entry
     from ..policies.types import Principal
 
@@ -183,22 +184,30 @@ def show_run(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A new directory that gets the run's artefacts from the ledger.")
     ] = None,
+    commands: Annotated[
+        bool, typer.Option("--commands", help="Show every program that the run started, also beyond the entries.")
+    ] = False,
     json: Json = False,
 ) -> int:
-    """Show every entry of one run; with --out its artefacts are written too."""
+    """Show every entry of one run; with --commands every program that it started, with --out its artefacts are written too."""
     with door() as (house, caller):
         from ..flows.access import artefacts_of
         from ..flows.access import show_run as entries_of
         from ..flows.machine import recover
+        from ..flows.observations import commands_of
 
         recover(house)
         keep = place_for(house, out)
         found = entries_of(house, caller, run)
         artefacts = artefacts_of(house, found) if out is not None else {}
+        started = commands_of(house, found) if commands else None
     from .evidence import entry_json, entry_rows
 
     if json:
-        print_json({"run": run, "entries": [entry_json(entry) for entry in found]})
+        listed = None if started is None else [asdict(command) for command in started]
+        print_json({"run": run, "entries": [entry_json(entry) for entry in found], "commands": listed})
+    elif started is not None:
+        _show_commands(started)
     else:
         table(("entry", "time", "kind", "what"), entry_rows(found))
         _say_exposure(found)
@@ -206,6 +215,25 @@ def show_run(
         keep.files.fill_folder(out, artefacts)
         say(f"artefacts written: {len(artefacts)}, in {out}")
     return Exit.DONE
+
+
+def _show_commands(started: "Sequence[CommandObserved]") -> None:
+    rows = [
+        (
+            command.number,
+            "unknown" if command.parent is None else command.parent or "the program",
+            command.path,
+            "unknown" if command.arguments is None else " ".join(command.arguments),
+            "" if command.exit_status is None else command.exit_status,
+            "" if command.wall_ms is None else command.wall_ms,
+            f"{command.source} (the program's word)" if command.program_controlled else command.source,
+        )
+        for command in started
+    ]
+    if rows:
+        table(("number", "started by", "path", "arguments", "status", "ms", "source"), rows)
+    else:
+        say("no program was seen to be started")
 
 
 def _say_exposure(found: "Sequence[Entry]") -> None:

@@ -3,12 +3,16 @@
 import os
 import socket
 import struct
+import subprocess
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
-from custody.sandbox.commands import CommandWatch, merge_commands
+from custody.sandbox.commands import CommandWatch, Starts, merge_commands
 from custody.sandbox.types import ObservedCommand
 
 NSJAIL, FIRST, PROGRAM = 2_000_000_001, 2_000_000_002, 2_000_000_003
+NOBODY = 2_000_000_009
 
 
 def event(what: int, *fields: int, at: int = 0) -> bytes:
@@ -88,9 +92,30 @@ def test_threads_short_and_odd_messages_do_no_harm() -> None:
     assert (watch.commands, watch.total, watch.lost) == ([], 0, False)
 
 
-def test_lists_are_capped_and_counted() -> None:
-    watch = watched(fork(NSJAIL, FIRST), fork(FIRST, PROGRAM), *(event(0x2, PROGRAM, PROGRAM) for _ in range(250)))
-    assert (len(watch.commands), watch.total) == (200, 250)
+def test_thousands_of_starts_are_listed_and_beyond_that_they_cost_nothing_but_a_count() -> None:
+    starts = Starts("test")
+    listed = [starts.begin(NOBODY, 0, parent=0) for _ in range(20_000)]
+    assert None not in listed
+    tracemalloc.start()
+    try:
+        for _ in range(100_000):
+            assert starts.begin(NOBODY, 0, parent=0) is None
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (len(starts.commands), starts.total) == (20_000, 120_000)
+    assert peak < 64 * 1024
+
+
+def test_the_list_is_bounded_in_size_too() -> None:
+    with subprocess.Popen(["/bin/cat", *["-"] * 5, *["x" * 390] * 18], stdin=subprocess.PIPE) as process:
+        starts = Starts("test")
+        while starts.begin(process.pid, 0, parent=0) is not None:
+            assert len(starts.commands) < 2000
+        process.kill()
+    size = sum(len(c.path) + sum(map(len, c.arguments or ())) for c in starts.commands)
+    assert 5 * 1024 * 1024 < size < 7 * 1024 * 1024
+    assert starts.total == len(starts.commands) + 1
 
 
 def test_what_the_interpreter_told_is_kept_only_where_the_kernel_saw_nothing_of_it() -> None:
@@ -108,3 +133,10 @@ def test_what_the_interpreter_told_is_kept_only_where_the_kernel_saw_nothing_of_
     long = command("/usr/bin/python3.11", *["a" * 399] * 24, kernel=True)
     assert merge_commands([long], (command("python3", *["a" * 399] * 9, "a" * 200),)) == (long,)
     assert len(merge_commands(seen, (command("python3"), command("python3", "-c")))) == 3
+    many = [command("/usr/bin/python3.11", str(number), kernel=True) for number in range(5000)]
+    assert merge_commands(many, (command("python3", "4999"), command("python", "5000"))) == (
+        *many,
+        command("python", "5000"),
+    )
+    unknown = replace(seen[0], path="unknown", arguments=None)
+    assert merge_commands([unknown], (told[0],)) == (unknown, told[0])

@@ -250,12 +250,17 @@ def test_who_started_a_program_is_known_though_its_parent_tells_last(
     assert len(trace._members) == (1 if ended else 2)
 
 
-def test_many_quick_starts_are_all_counted_and_the_list_is_bounded(
-    traced: Sandbox, grant_of: MakeGrant, job_of: MakeJob
+def test_many_quick_starts_are_all_listed_and_beyond_the_bound_they_are_counted(
+    traced: Sandbox, grant_of: MakeGrant, job_of: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grant = grant_of(wall_seconds=60, cpu_seconds=60)
     outcome = traced.run(job_of(MANY), grant)
     assert outcome.outcome is OutcomeClass.SUCCEEDED, outcome.stderr.content
+    assert outcome.observed_total["commands"] == 250
+    assert not any("only the first" in said for said in outcome.unobserved)
+    assert [arguments for _, arguments, _ in told(outcome)] == [("-S", "-c", str(number)) for number in range(250)]
+    monkeypatch.setattr("custody.sandbox.commands._MOST", 200)
+    outcome = traced.run(job_of(MANY), grant)
     assert outcome.observed_total["commands"] == 250
     assert "of 250 starts of programs only the first 200 are listed" in outcome.unobserved
     assert [arguments for _, arguments, _ in told(outcome)] == [("-S", "-c", str(number)) for number in range(200)]
