@@ -1,9 +1,10 @@
 """Takes files out of the jail's output directory, after every process of the jail is dead.
 
-The directory lies on a file system in memory that nsjail mounted with a size and a number of inodes. The runner opens it
-through `/proc/PID/root` of the trusted first process before a line of the program has run; the open descriptor keeps the
-file system alive when the jail and its mount namespace are gone, as root and as an unprivileged user alike, and also when
-the run was killed. What lies there is hostile: it must never be reached by a path, through a link, or by more than its caps.
+The directory lies on a file system in memory that nsjail mounted with a size and a number of inodes. The runner opens the
+file system's root through `/proc/PID/root` of the trusted first process before a line of the program has run; the open
+descriptor keeps it alive when the jail and its mount namespace are gone, as root and as an unprivileged user alike, and also
+when the run was killed. What is taken is what has the directory's name then: programs empty it by making it anew. It is
+hostile: it must never be reached by a path, through a link, or by more than its caps.
 """
 
 import hashlib
@@ -22,6 +23,15 @@ _NAME = 200
 _ENTRIES = 4096
 _REFUSALS = 100
 _CHUNK = 1 << 20
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a directory",
+}
 
 
 class Caps(NamedTuple):
@@ -47,10 +57,23 @@ class Collected:
             self.refused.append(RefusedArtefact(name=shown(name), reason=reason))
 
 
-def collect(directory: int, caps: Caps, redactor: Redactor | None) -> Collected:
-    """Every regular file below the open directory, within the caps, in the order of names."""
+def collect(directory: int, name: str, caps: Caps, redactor: Redactor | None) -> Collected:
+    """Every regular file below what has this name in the open directory, within the caps, in the order of names."""
     walk = _Walk(caps, redactor)
-    walk.enter(directory, "", 0)
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        inner = os.open(name, _DIRECTORY, dir_fd=directory)
+    except FileNotFoundError:
+        walk.collected.refuse(name, "the directory was moved or removed")
+    except NotADirectoryError:
+        walk.collected.refuse(name, f"the directory was replaced by {_KINDS.get(stat.S_IFMT(found.st_mode), 'a file')}")
+    except OSError as error:
+        walk.collected.refuse(name, f"cannot be read: {error.strerror}")
+    else:
+        try:
+            walk.enter(inner, "", 0)
+        finally:
+            os.close(inner)
     return walk.collected
 
 
@@ -103,7 +126,7 @@ class _Walk:
         if depth >= _DEPTH:
             self.collected.refuse(path, f"deeper than {_DEPTH} directories")
             return
-        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        inner = os.open(name, _DIRECTORY, dir_fd=directory)
         try:
             self.enter(inner, f"{path}/", depth + 1)
         finally:
@@ -160,12 +183,4 @@ def _bad_name(name: str, path: str) -> str:
 
 
 def _kind(mode: int) -> str:
-    kinds = {
-        stat.S_IFLNK: "a symbolic link",
-        stat.S_IFIFO: "a pipe",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a device",
-        stat.S_IFBLK: "a device",
-        stat.S_IFDIR: "a directory",
-    }
-    return f"{kinds.get(stat.S_IFMT(mode), 'something')}, not a regular file"
+    return f"{_KINDS.get(stat.S_IFMT(mode), 'something')}, not a regular file"

@@ -38,15 +38,16 @@ _SHELL = (
 )  # fmt: skip
 _STARTUP_MODULES = ("sitecustomize", "usercustomize")
 
-_QUIET_FOLDERS = ("/work/", "/usr/lib/", "/lib/", "/usr/share/zoneinfo/", "/usr/lib64/", "/lib64/", "/proc/self/")
-_QUIET_TEMPORARY = ("/tmp/", "/dev/shm/")  # noqa: S108 - inside the jail
+_QUIET_FOLDERS = ("/usr/lib/", "/lib/", "/usr/share/zoneinfo/", "/usr/lib64/", "/lib64/")
+_OWN_FOLDERS = ("/work/", "/tmp/", "/dev/shm/")  # noqa: S108 - inside the jail
+"""Where a program writes as it likes."""
 _QUIET_FILES = (
     "/work", "/dev/null", "/dev/zero", "/dev/urandom", "/etc/hosts", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf",
     "/etc/localtime", "/etc/os-release", "/etc/mime.types", "/usr/local/etc/mime.types", "/etc/httpd/mime.types",
     "/etc/httpd/conf/mime.types", "/etc/apache/mime.types", "/etc/apache2/mime.types", "/usr/local/etc/httpd/conf/mime.types",
     "/usr/local/lib/netscape/mime.types",
 )  # fmt: skip
-"""What the standard library opens by itself; attempts on anything else are told."""
+"""What the standard library opens by itself; attempts on anything else are told, and attempts to write anywhere else."""
 
 
 def build_spec(
@@ -100,7 +101,7 @@ def build_payload(job: Job, runtime: Runtime, language: Language) -> bytes:
             "command": [str(language.binary), *language.arguments] if language.binary is not None else [],
             "files": [(name, len(content)) for name, content in files],
             "sys_path": [SITE] if job.environment is not None else [],
-            "quiet": [[*_QUIET_FOLDERS, *_QUIET_TEMPORARY, *runtime.quiet], list(_QUIET_FILES)],
+            "quiet": [[*_QUIET_FOLDERS, *_OWN_FOLDERS, *runtime.quiet], list(_QUIET_FILES), list(_OWN_FOLDERS)],
         },
         2,
     )

@@ -59,7 +59,7 @@ def classify(evidence: Evidence) -> Ending:
     exited = status is not None and os.WIFEXITED(status)
     return Ending(
         outcome=outcome,
-        explanation=explanation,
+        explanation=explanation + _left(evidence.watched),
         exit_code=os.WEXITSTATUS(status) if status is not None and exited else None,
         signal=os.WTERMSIG(status) if status is not None and not exited else None,
         limits_hit=_limits(evidence, outcome),
@@ -134,6 +134,12 @@ def _program(evidence: Evidence, status: int) -> tuple[OutcomeClass, str]:
             f"the kernel ended the program by {_name(number)} after {used:.1f} s of processor time",
         )
     return OutcomeClass.FAILED, f"the program was ended by {_name(number)}, which neither the runner nor a limit sent"
+
+
+def _left(watched: Watched) -> str:
+    if not watched.left_behind:
+        return ""
+    return f"; {watched.left_behind} process(es) that it left behind were killed"
 
 
 def _limits(evidence: Evidence, outcome: OutcomeClass) -> tuple[str, ...]:

@@ -194,8 +194,8 @@ class Sandbox:
                 collected=_collect(watched, Caps(grant.limits.artefacts, grant.limits.artefact_mib * _MIB), redactor),
             )
         finally:
-            if watched is not None and watched.output_directory >= 0:
-                os.close(watched.output_directory)
+            if watched is not None and watched.work_directory >= 0:
+                os.close(watched.work_directory)
             sources.close()
             _let_go(lease, groups)
 
@@ -313,4 +313,4 @@ def _bounds(grant: Grant, spec: JailSpec, *, grouped: bool) -> Bounds:
 
 def _collect(watched: Watched, caps: Caps, redactor: Redactor | None) -> Collected:
     """Only after the watch has ended: every process of the jail is dead."""
-    return collect(watched.output_directory, caps, redactor) if watched.output_directory >= 0 else Collected()
+    return collect(watched.work_directory, "out", caps, redactor) if watched.work_directory >= 0 else Collected()

@@ -95,7 +95,7 @@ class Watched:
     full: set[str] = field(default_factory=set)
     """`disk` or `inodes`, where a file system of the jail was seen full."""
     wall_ms: int = 0
-    output_directory: int = -1
+    work_directory: int = -1
     unfinished: bool = False
     """Whether streams were still open when the runner stopped waiting for them."""
 
@@ -278,7 +278,7 @@ class Watch:
         root = os.open(f"/proc/{children[0]}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            self.seen.output_directory = os.open("work/out", flags, dir_fd=root)
+            self.seen.work_directory = os.open("work", flags, dir_fd=root)
             for _, path in _PLACES:
                 self._places.append(os.open(path, flags, dir_fd=root))
             if self._sources.files is not None:
@@ -373,7 +373,7 @@ class Watch:
             self._groups.kill()
 
     def _finish(self) -> None:
-        """Whatever happened: nothing of the jail is alive and no descriptor but the output directory's is open after this."""
+        """Whatever happened: nothing of the jail is alive and no descriptor but the work directory's is open after this."""
         if self.seen.nsjail_status is None:
             self._kill_hard()
             self.seen.nsjail_status = self._jail.process.wait()

@@ -57,10 +57,11 @@ def pytest_configure() -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Remember what was skipped though it must not be."""
+    """Remember what was skipped though it must not be; what doctor says of a machine is accepted of an attack, never of all of a group."""
     if (
         report.skipped
         and not hasattr(report, "wasxfail")
+        and "Skipped: the doctor says: " not in str(report.longrepr)
         and any(marker in report.keywords for marker in NEVER_SKIPPED)
     ):
         _skipped.append(report.nodeid)

@@ -35,6 +35,7 @@ LINE = 4000
 KINDS_REMEMBERED = 4096
 EVERY_COUNT_UP_TO = 8
 HOST_AND_PORT = 2
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 ENOSPC, EFBIG = 28, 27
 CDECL, HOLDS_THE_LOCK = 1, 4
 FILE_INPUT = 257
@@ -158,13 +159,14 @@ def kill_all() -> int:
 class Witness:
     """Reports what the interpreter is asked to do: first sightings at once, repeats ever more rarely."""
 
-    def __init__(self, events: int, quiet_folders: list[str], quiet_files: list[str]) -> None:
+    def __init__(self, events: int, quiet_folders: list[str], quiet_files: list[str], own_folders: list[str]) -> None:
         self.events = events
         self.identity = identity(events)
         self.seen: dict[tuple[str, ...], int] = {}
         self.owner = os.getpid()
         self.folders = tuple(quiet_folders)
         self.files = frozenset(quiet_files)
+        self.own = tuple(own_folders)
         self.acts = {
             "socket.connect": self.address,
             "socket.bind": self.address,
@@ -178,6 +180,8 @@ class Witness:
             "os.fork": self.fork,
             "os.forkpty": self.fork,
             "open": self.opened,
+            "os.listdir": self.listed,
+            "os.scandir": self.listed,
         }
 
     def hook(self, event: str, args: tuple[object, ...]) -> None:
@@ -233,16 +237,19 @@ class Witness:
         self.tell("command", event, "(fork)")
 
     def opened(self, event: str, args: tuple[object, ...]) -> None:
-        """A file that is to be opened, unless that is the interpreter's own business."""
-        if not isinstance(args[0], (str, bytes)):
-            return
-        path = text(args[0])
-        if not path.startswith("/"):
-            path = f"{os.getcwd()}/{path}"
-        if "/." in path or "//" in path:
-            path = plain(path)
-        if not path.startswith(self.folders) and path not in self.files:
-            self.tell("file", event, path)
+        """A file that is to be opened, unless that is the interpreter's own business; to be written, unless it is the program's own."""
+        if isinstance(args[0], (str, bytes)):
+            path = absolute(args[0])
+            writes = isinstance(args[2], int) and args[2] & WRITES
+            if not path.startswith(self.own if writes else self.folders) and path not in self.files:
+                self.tell("file", event, path)
+
+    def listed(self, event: str, args: tuple[object, ...]) -> None:
+        """A directory that is to be listed."""
+        if isinstance(args[0], (str, bytes)):
+            path = absolute(args[0])
+            if not f"{path}/".startswith(self.folders):
+                self.tell("file", event, path)
 
     def limit(self, error: BaseException) -> None:
         """A limit that ended the program, in the program's own words."""
@@ -261,6 +268,14 @@ def text(value: object) -> str:
     if isinstance(value, (bytes, bytearray)):
         value = bytes(value[:FIELD]).decode("utf-8", "backslashreplace")
     return str(value)[:FIELD].replace("\x1f", " ")
+
+
+def absolute(name: str | bytes) -> str:
+    """The whole path of a name, as the program would reach it."""
+    path = text(name)
+    if not path.startswith("/"):
+        path = f"{os.getcwd()}/{path}"
+    return plain(path) if "/." in path or "//" in path else path
 
 
 def plain(path: str) -> str:

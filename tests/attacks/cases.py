@@ -79,6 +79,8 @@ class Attack:
     success: str = "word"
     beside: str = ""
     before: str = ""
+    why: str = ""
+    """Why nobody can have a record of it, where there is none."""
 
     @property
     def name(self) -> str:
@@ -86,13 +88,28 @@ class Attack:
 
 
 def read_attack(path: Path) -> Attack:
-    fields = dict(re.findall(r"^# (layer|record|success|beside|before): (.*)$", path.read_text(), re.MULTILINE))
+    fields = dict(re.findall(r"^# (layer|record|success|beside|before|why): (.*)$", path.read_text(), re.MULTILINE))
     assert {"layer", "record"} <= fields.keys(), f"{path.name} has no header"
     return Attack(path, **fields)
 
 
-def carry_out(attack: Attack, bait: Bait, settings: JailSettings, *, without: str = "") -> Outcome:
-    """Runs the attack in a jail as it is, or without one layer."""
+@dataclass(frozen=True)
+class Carried:
+    """What came of an attack, and of what was run before it."""
+
+    outcome: Outcome
+    before: Outcome | None = None
+
+
+def carry_out(
+    attack: Attack,
+    bait: Bait,
+    settings: JailSettings,
+    *,
+    without: str = "",
+    listen: Callable[[str, bytes], None] | None = None,
+) -> Carried:
+    """Runs the attack in a jail as it is, or without one layer; whoever listens hears it while it runs."""
     # what one attack leaves there must not be in the way of the next
     bait = replace(bait, shared=_fresh(bait.shared), environment=_fresh(bait.environment))
     sandbox = Sandbox(replace(settings, cgroups=False if without == "cgroup" else settings.cgroups))
@@ -111,13 +128,12 @@ def carry_out(attack: Attack, bait: Bait, settings: JailSettings, *, without: st
             environment=bait.environment,
         )
 
+    live = Live(write=listen) if listen is not None else None
     with _collected_naively() if without == "collector" else _as_it_is():
-        if attack.before:
-            sandbox.run(job(attack.path.with_name(attack.before)), grant)
-        if attack.beside:
-            with _running(sandbox, job(attack.path.with_name(attack.beside)), grant):
-                return sandbox.run(job(attack.path), grant)
-        return sandbox.run(job(attack.path), grant)
+        before = sandbox.run(job(attack.path.with_name(attack.before)), grant) if attack.before else None
+        beside = job(attack.path.with_name(attack.beside)) if attack.beside else None
+        with _running(sandbox, beside, grant) if beside is not None else _as_it_is():
+            return Carried(sandbox.run(job(attack.path), grant, live=live), before)
 
 
 def _fresh(folder: Path) -> Path:
@@ -179,15 +195,14 @@ def _as_it_is() -> Iterator[None]:
 def _collected_naively() -> Iterator[None]:
     """Artefacts as a careless collector takes them: by name, through links."""
 
-    def collect(directory: int, caps: Caps, redactor: object) -> Collected:
+    def collect(directory: int, name: str, caps: Caps, redactor: object) -> Collected:
         del redactor, caps
         found = Collected()
-        for folder in (Path(f"/proc/self/fd/{directory}"), Path(f"/proc/self/fd/{directory}/../out")):
-            for path in folder.iterdir():
-                if path.is_file():
-                    content = path.read_bytes()[:1000]
-                    shown = os.fsencode(path.name).decode("utf-8", "replace")
-                    found.artefacts.append(Artefact(name=shown, sha256="", bytes=len(content), content=content))
+        for path in Path(f"/proc/self/fd/{directory}/{name}").iterdir():
+            if path.is_file():
+                content = path.read_bytes()[:1000]
+                shown = os.fsencode(path.name).decode("utf-8", "replace")
+                found.artefacts.append(Artefact(name=shown, sha256="", bytes=len(content), content=content))
         return found
 
     with mock.patch("custody.sandbox.jail.collect", collect):

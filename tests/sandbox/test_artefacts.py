@@ -21,8 +21,8 @@ def opened(path: Path) -> Iterator[int]:
 
 
 def collected(path: Path, caps: Caps = CAPS, redactor: Redactor | None = None) -> Collected:
-    with opened(path) as descriptor:
-        return collect(descriptor, caps, redactor)
+    with opened(path.parent) as descriptor:
+        return collect(descriptor, path.name, caps, redactor)
 
 
 def test_files_come_in_the_order_of_names_with_size_and_digest(tmp_path: Path) -> None:
@@ -49,6 +49,20 @@ def test_links_pipes_and_second_names_are_refused_by_what_they_are(tmp_path: Pat
         "one": "has 2 names",
         "two": "has 2 names",
     }
+
+
+def test_a_directory_that_is_not_there_any_more_or_is_no_directory_is_refused_by_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_bytes(b"x")
+    found = {name: collected(tmp_path / name) for name in ("link", "pipe", "file", "gone")}
+    assert [c.artefacts for c in found.values()] == [[], [], [], []]
+    assert [c.refused[0].reason for c in found.values()] == [
+        "the directory was replaced by a symbolic link",
+        "the directory was replaced by a pipe",
+        "the directory was replaced by a file",
+        "the directory was moved or removed",
+    ]
 
 
 def test_caps_on_size_count_and_depth_hold(tmp_path: Path) -> None:

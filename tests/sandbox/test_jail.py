@@ -429,6 +429,42 @@ def test_the_kernel_tells_of_commands_that_the_program_hides(run: RunProgram) ->
     ]
 
 
+def test_directories_that_are_listed_and_writing_where_nothing_can_be_written_are_told(run: RunProgram) -> None:
+    outcome = run(
+        "import os, pathlib\n"
+        "os.listdir('/'); list(os.scandir('/etc')); os.listdir(); os.listdir('/tmp'); list(pathlib.Path('/work').rglob('*'))\n"
+        "for path in ('/usr/lib/x', '/work/x', '/tmp/x', '/dev/null'):\n"
+        "    try: open(path, 'w')\n"
+        "    except OSError: pass\n"
+    )
+    assert {(file.path, file.action) for file in outcome.files} == {
+        ("/", "attempted"),
+        ("/etc", "attempted"),
+        ("/usr/lib/x", "attempted"),
+    }
+
+
+def test_processes_that_are_left_behind_are_told(run: RunProgram) -> None:
+    outcome = run("import os, time\nif os.fork() == 0:\n    time.sleep(30)\n")
+    assert outcome.outcome is OutcomeClass.SUCCEEDED
+    assert outcome.explanation.endswith("exit code 0; 1 process(es) that it left behind were killed")
+
+
+def test_artefacts_are_taken_from_a_directory_that_was_made_anew(run: RunProgram) -> None:
+    outcome = run(
+        "import os, shutil\n"
+        "open('/work/out/old', 'w').close(); shutil.rmtree('/work/out'); os.makedirs('/work/out/a')\n"
+        "open('/work/out/a/new', 'w').write('x')\n"
+    )
+    assert [(artefact.name, artefact.content) for artefact in outcome.artefacts] == [("a/new", b"x")]
+    assert outcome.refused_artefacts == ()
+
+
+def test_a_program_may_ask_whether_the_first_process_lives_but_send_it_nothing(run: RunProgram) -> None:
+    outcome = run("import os\nos.kill(1, 0)\ntry: os.kill(1, 15)\nexcept PermissionError: print('refused')\n")
+    assert outcome.stdout.content == b"refused\n", outcome.stderr.content
+
+
 def test_a_quiet_program_leaves_no_observation(run: RunProgram) -> None:
     outcome = run(
         "import json, ssl, sqlite3, zoneinfo, tempfile, email.message, urllib.request\nopen('/work/x', 'w').close(); tempfile.mkstemp(); zoneinfo.ZoneInfo('UTC')"

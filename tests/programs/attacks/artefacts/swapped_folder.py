@@ -1,5 +1,5 @@
 # layer: collector
-# record: none
+# record: refused out the directory was replaced by a symbolic link
 # success: content
 import os, sys
 os.rename("/work/out", "/work/old")

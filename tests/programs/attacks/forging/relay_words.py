@@ -1,5 +1,5 @@
 # layer: closed_descriptors
-# record: none
+# record: unobserved unreadable
 # success: exit
 import os, sys
 for fd in range(3, 256):

@@ -1,5 +1,5 @@
 # layer: closed_descriptors
-# record: none
+# record: file /proc/self/fd
 import os, stat
 extra = []
 for name in os.listdir("/proc/self/fd"):

@@ -1,5 +1,6 @@
 # layer: pid_namespace
 # record: none
+# why: a signal to a process that is not there is an error like any other: the kernel tells nobody
 import os
 others = 0
 for pid in range(2, 40000):

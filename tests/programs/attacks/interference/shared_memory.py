@@ -1,5 +1,6 @@
 # layer: own_file_systems
 # record: none
+# why: opening a name in a /dev/shm of its own is every program's business, also a name that is not there
 # beside: listen.py
 import sys
 try:

@@ -1,5 +1,6 @@
 # layer: network_namespace
 # record: none
+# why: the kernel answers the question what interfaces there are, and tells nobody that it was asked
 import os, fcntl, socket, struct
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 found = []

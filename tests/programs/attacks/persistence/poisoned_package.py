@@ -1,5 +1,5 @@
 # layer: read_only
-# record: none
+# record: before file /environment/left.py
 # before: leave.py
 try:
     import left

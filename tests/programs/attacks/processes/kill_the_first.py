@@ -1,5 +1,5 @@
 # layer: pid_namespace
-# record: none
+# record: syscall kill
 import os, time
 first = os.getppid()
 for number in (15, 2, 11, 6, 19, 9):

@@ -1,5 +1,5 @@
 # layer: reaping
-# record: none
+# record: explanation process(es) that it left behind were killed
 import os, signal, time
 print("blocked", flush=True)
 if os.fork() == 0:
