@@ -18,8 +18,8 @@ from .watch import Stopped, Watched
 __all__ = ["Ending", "Evidence", "classify"]
 
 _TROUBLE = re.compile(r"^\[[WEF]\]\[[^\]]*\](?:\[\d+\])? (.*)$", re.MULTILINE)
-_CPU_SLACK = 0.75
-"""The kernel counts ticks for the limit and exact time for the usage: the two differ by some per cent."""
+_TICK_SECONDS = 0.02
+"""The kernel counts what it holds against a limit in ticks of at most a hundredth of a second, and looks once in each."""
 _EXCERPT = 300
 
 
@@ -33,12 +33,17 @@ class Evidence:
     told: frozenset[str]
     """Limits that the program's own interpreter said ended it; controlled by the program."""
     cpu_seconds: int
+    """Where the kernel sends SIGXCPU to a process, which can take it."""
+    cpu_hard_seconds: int
+    """Where the kernel kills it."""
     grouped: bool
     """Whether control groups counted."""
     processes_met: bool = False
     """Whether, without them, as many processes and threads as are allowed were seen alive at once."""
     bad_calls: bool = False
-    """Whether a process ended by SIGSYS though no audit record could tell of it."""
+    """Whether a process ended by SIGSYS, and nothing says that it was not the filter."""
+    filter_cleared: bool = False
+    """Whether it is certain that the filter killed no process of which there is no record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,19 +126,24 @@ def _program(evidence: Evidence, status: int) -> tuple[OutcomeClass, str]:
             return OutcomeClass.SUCCEEDED, "the program ended by itself with exit code 0"
         return OutcomeClass.FAILED, f"the program ended by itself with exit code {code}"
     number = os.WTERMSIG(status)
-    if number == signal.SIGSYS:
+    if number == signal.SIGSYS and not evidence.filter_cleared:
         # a program can send it to itself: that is taken for a violation too, rather than missing one whose record was lost
         return (
             OutcomeClass.VIOLATED_POLICY,
             "the program ended by SIGSYS, as the system-call filter ends one; no record of the kernel says for which call",
         )
-    used = (evidence.watched.program_cpu_us or 0) / 1_000_000
-    if number in {signal.SIGXCPU, signal.SIGKILL} and used >= evidence.cpu_seconds * _CPU_SLACK:
+    limits = {signal.SIGXCPU: evidence.cpu_seconds, signal.SIGKILL: evidence.cpu_hard_seconds}
+    if number in limits and _counted(evidence) >= limits[signal.Signals(number)]:
         return (
             OutcomeClass.KILLED_CPU,
-            f"the kernel ended the program by {_name(number)} after {used:.1f} s of processor time",
+            f"the kernel ended the program by {_name(number)} after {(evidence.watched.counted_cpu_us or 0) / 1_000_000:.1f} s of processor time",
         )
     return OutcomeClass.FAILED, f"the program was ended by {_name(number)}, which neither the runner nor a limit sent"
+
+
+def _counted(evidence: Evidence) -> float:
+    """Seconds that the kernel held against the program's own limit, and a tick."""
+    return (evidence.watched.counted_cpu_us or 0) / 1_000_000 + _TICK_SECONDS
 
 
 def _left(watched: Watched) -> str:
@@ -155,7 +165,10 @@ def _limits(evidence: Evidence, outcome: OutcomeClass) -> tuple[str, ...]:
             hit.add("output")
         case _:
             pass
-    if outcome is OutcomeClass.KILLED_CPU or _processor_seconds(evidence) > evidence.cpu_seconds:
+    if (
+        outcome is OutcomeClass.KILLED_CPU
+        or max(_processor_seconds(evidence), _counted(evidence)) >= evidence.cpu_seconds
+    ):
         hit.add("cpu")
     told = evidence.told
     if "inodes" in hit and "disk" not in hit:

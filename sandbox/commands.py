@@ -69,7 +69,7 @@ class Starts:
         self.total = 0
         self.lost = False
         self.bad_calls = 0
-        """Processes that ended by SIGSYS, as the system-call filter ends one; a program can send that signal, too."""
+        """Processes that ended by SIGSYS, as the system-call filter ends one, unless it is known that it was sent to them."""
 
     def begin(self, process: int, nanoseconds: int, *, parent: int | None) -> Started | None:
         """Lists what a process has just become, and by whom; None if the list is full."""
@@ -85,9 +85,9 @@ class Starts:
         """Says by whom a listed program was started, once that is known for certain."""
         self.commands[started.place] = replace(self.commands[started.place], parent=parent)
 
-    def ended(self, started: Started | None, status: int, nanoseconds: int) -> None:
-        """Takes note of the end of a process, whether it was a program of its own, and listed, or not."""
-        self.bad_calls += status & 0x7F == signal.SIGSYS
+    def ended(self, started: Started | None, status: int, nanoseconds: int, *, sent: bool = False) -> None:
+        """Takes note of the end of a process, whether it was a program of its own, and listed, or not; and whether a signal was sent."""
+        self.bad_calls += status & 0x7F == signal.SIGSYS and not sent
         if started is not None:
             self.end(started, status, nanoseconds)
 

@@ -29,6 +29,7 @@ __all__ = [
     "process_start",
     "ptrace",
     "ptrace_message",
+    "ptrace_signal_code",
 ]
 
 _CLONE_FILES = 0x00000400
@@ -59,6 +60,7 @@ PTRACE_DETACH = 17
 PTRACE_SEIZE = 0x4206
 PTRACE_LISTEN = 0x4208
 _PTRACE_GETEVENTMSG = 0x4201
+_PTRACE_GETSIGINFO = 0x4202
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
@@ -197,6 +199,13 @@ def ptrace_message(process: int) -> int:
         "ptrace",
     )
     return message.value
+
+
+def ptrace_signal_code(process: int) -> int:
+    """Where the signal comes from that a tracee is about to take (`si_code` of sigaction(2))."""
+    information = (ctypes.c_int * 32)()
+    _check(min(_libc.ptrace(_PTRACE_GETSIGINFO, process, None, ctypes.cast(information, ctypes.c_void_p)), 0), "ptrace")
+    return information[2]
 
 
 def process_children(pid: int) -> tuple[int, ...]:

@@ -77,9 +77,11 @@ def make_outcome(grant: Grant, run: RunRecord, redactor: Redactor | None) -> Out
             denials=denials,
             told=observed.limits,
             cpu_seconds=grant.limits.cpu_seconds,
+            cpu_hard_seconds=run.spec.rlimits.cpu_seconds,
             grouped=run.grouped,
             processes_met=not run.grouped and _peak_tasks(run) >= grant.limits.processes,
             bad_calls=_saw_bad_calls(run.sources),
+            filter_cleared=run.sources.filter_is_cleared,
         )
     )
     return Outcome(
@@ -123,9 +125,8 @@ def _peak_tasks(run: RunRecord) -> int:
 
 
 def _saw_bad_calls(sources: Sources) -> bool:
-    """Whether whoever follows the processes saw one end as the filter ends it, where audit records do not say it better."""
-    unheard = sources.audit is None or sources.audit.lost
-    return unheard and sources.starts is not None and sources.starts.bad_calls > 0
+    """Whether whoever follows the processes saw one end as the filter ends it, and nothing says that it was not the filter."""
+    return sources.starts is not None and sources.starts.bad_calls > 0 and not sources.filter_is_cleared
 
 
 def _layers_on(run: RunRecord) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 It must never leave one open when the run is over, nor pretend to have one that could not be had.
 """
 
+import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,14 +40,25 @@ class Sources:
         if self.trace is not None and (reason := self.trace.follow(first)):
             self.trace, self.no_commands = None, reason
 
+    @property
+    def filter_is_cleared(self) -> bool:
+        """Whether it is certain that the filter killed no process of which there is no record; to be asked when all is finished."""
+        if self.audit is not None and self.audit.complete:
+            return True
+        return self.trace is not None and not self.trace.lost and self.trace.bad_calls == 0
+
     def polled(self) -> tuple[AuditReader | CommandWatch, ...]:
         """Those that are to be polled and drained."""
         return tuple(source for source in (self.audit, self.commands) if source is not None)
 
-    def finish(self) -> None:
-        """Takes over what has arrived until now; to be called when the jail is dead."""
+    def finish(self, status: int | None) -> None:
+        """Takes over what has arrived until now; to be called when the jail is dead, with the program's wait status."""
         for source in self.polled():
             source.drain()
+        ended_so = status is not None and status & 0x7F == signal.SIGSYS
+        seen_so = self.starts is not None and self.starts.bad_calls > 0
+        if self.audit is not None and (ended_so or seen_so) and not any(denial.killed for denial in self.audit.counts):
+            self.audit.settle()
         if self.files is not None:
             self.files.finish()
 

@@ -26,6 +26,7 @@ from .kernel import (
     PTRACE_SEIZE,
     ptrace,
     ptrace_message,
+    ptrace_signal_code,
 )
 
 __all__ = ["CommandTrace"]
@@ -64,6 +65,8 @@ class CommandTrace(Starts):
         self._unborn: dict[int, _Member] = {}
         """Ended before the fork that made them was told of."""
         self._failure = ""
+        self._sent_bad_call: set[int] = set()
+        """Processes that are about to end by a SIGSYS that somebody sent."""
         self.peak = 0
         """Most processes and threads that were alive at once, the first process not counted."""
         self._thread: threading.Thread | None = None
@@ -111,6 +114,8 @@ class CommandTrace(Starts):
             self._born(process)
         match event:
             case 0:  # a signal on its way
+                if number == signal.SIGSYS and _will_end_by(process, number):
+                    self._sent_bad_call.add(process)
                 ptrace(PTRACE_CONT, process, number)
             case _ if event == _STOP and number != signal.SIGTRAP:  # it stays stopped until another signal comes
                 ptrace(PTRACE_LISTEN, process)
@@ -159,7 +164,9 @@ class CommandTrace(Starts):
             member.early = member.started
 
     def _gone(self, process: int, status: int, now: int) -> None:
-        self.ended(self._leave(process).started, status, now)
+        sent = process in self._sent_bad_call
+        self._sent_bad_call.discard(process)
+        self.ended(self._leave(process).started, status, now, sent=sent)
 
     def _leave(self, process: int) -> _Member:
         member = self._members.pop(process, None) or _Member(None)
@@ -168,12 +175,33 @@ class CommandTrace(Starts):
         return member
 
 
+def _will_end_by(process: int, number: int) -> bool:
+    """Whether the signal that it is about to take was sent by a process, and ends this one for certain.
+
+    INVARIANT: nobody can change that any more. The process stands still, it has no other thread, and the filter refuses to
+    make a process that shares how signals are taken with another. What the filter itself sends has a code above 0, if it is
+    seen here at all.
+    """
+    if ptrace_signal_code(process) > 0:
+        return False
+    fields = _status_of(process)
+    taken = int(fields.get("SigCgt", "0"), 16) | int(fields.get("SigIgn", "0"), 16)
+    return fields.get("Threads") == "1" and not taken >> (number - 1) & 1
+
+
 def _parent_of(process: int) -> int | None:
     """Whose child or thread it is; None if that cannot be seen."""
+    fields = _status_of(process)
+    if not fields:
+        return None
+    group = int(fields["Tgid"])
+    return group if group != process else int(fields["PPid"])
+
+
+def _status_of(process: int) -> dict[str, str]:
+    """What /proc says of a process; nothing if it is gone."""
     try:
         text = Path(f"/proc/{process}/status").read_text()
     except OSError:
-        return None
-    fields = dict(line.split(":\t", 1) for line in text.splitlines() if line.startswith(("Tgid:", "PPid:")))
-    group = int(fields["Tgid"])
-    return group if group != process else int(fields["PPid"])
+        return {}
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)

@@ -83,6 +83,9 @@ class Watched:
     status: int | None = None
     """Wait status of the program, from the trusted first process."""
     program_cpu_us: int | None = None
+    """Of the program and the children that it waited for."""
+    counted_cpu_us: int | None = None
+    """What the kernel held against the program's own limit."""
     peak_tasks: int = 0
     """Most processes and threads of the program that were seen at once, where no control group counts them."""
     left_behind: int = 0
@@ -173,7 +176,7 @@ class Watch:
                 if not arrived:
                     self._take_log()
                 self._check(cancel)
-            sources.finish()
+            sources.finish(self.seen.status)
         finally:
             self._finish()
         return self.seen
@@ -247,9 +250,10 @@ class Watch:
                 case [b"started"]:
                     self.seen.started = True
                     self._begun = time.monotonic()
-                case [b"exit", status, user, system] if self.seen.status is None:
+                case [b"exit", status, user, system, counted] if self.seen.status is None:
                     self.seen.status = int(status)
                     self.seen.program_cpu_us = int(user) + int(system)
+                    self.seen.counted_cpu_us = int(counted)
                     self.seen.wall_ms = int((time.monotonic() - self._begun) * 1000)
                     self._due_at = time.monotonic() + _GRACE_SECONDS
                 case [b"empty", count]:

@@ -31,6 +31,7 @@ def evidence(
         status=status,
         stopped=stopped,
         program_cpu_us=int(cpu * 1e6),
+        counted_cpu_us=int(cpu * 1e6),
         nsjail_status=nsjail,
         log=log,
     )
@@ -40,8 +41,13 @@ def evidence(
         denials=denials or {},
         told=frozenset(),
         cpu_seconds=10,
+        cpu_hard_seconds=11,
         grouped=True,
     )
+
+
+def _counted(given: Evidence, seconds: float) -> Evidence:
+    return replace(given, watched=replace(given.watched, counted_cpu_us=int(seconds * 1e6)))
 
 
 TABLE = {
@@ -50,10 +56,21 @@ TABLE = {
     "exit code 255 is only an exit code": (evidence(255 << 8, nsjail=255), OutcomeClass.FAILED),
     "exit code 159 is only an exit code": (evidence(159 << 8), OutcomeClass.FAILED),
     "a signal of its own": (evidence(signal.SIGKILL), OutcomeClass.FAILED),
-    "a kill after much processor time": (evidence(signal.SIGKILL, cpu=10.5), OutcomeClass.KILLED_CPU),
+    "a kill where the kernel kills for processor time": (evidence(signal.SIGKILL, cpu=11.0), OutcomeClass.KILLED_CPU),
+    "a kill before that": (evidence(signal.SIGKILL, cpu=10.5), OutcomeClass.FAILED),
     "SIGXCPU sent to itself": (evidence(signal.SIGXCPU, cpu=0.1), OutcomeClass.FAILED),
+    "SIGXCPU sent to itself near the limit": (evidence(signal.SIGXCPU, cpu=9.9), OutcomeClass.FAILED),
     "SIGXCPU at the limit": (evidence(signal.SIGXCPU, cpu=10.0), OutcomeClass.KILLED_CPU),
+    "SIGXCPU a tick before the limit": (evidence(signal.SIGXCPU, cpu=9.99), OutcomeClass.KILLED_CPU),
+    "SIGXCPU by the kernel's count of ticks, though less time was used": (
+        _counted(evidence(signal.SIGXCPU, cpu=7.0), 10.0),
+        OutcomeClass.KILLED_CPU,
+    ),
     "SIGSYS": (evidence(signal.SIGSYS), OutcomeClass.VIOLATED_POLICY),
+    "SIGSYS that the filter did not send": (
+        replace(evidence(signal.SIGSYS), filter_cleared=True),
+        OutcomeClass.FAILED,
+    ),
     "an audit record of a kill, though it ended well": (evidence(0, denials=KILL), OutcomeClass.VIOLATED_POLICY),
     "an end by SIGSYS that no audit record tells of": (
         replace(evidence(), bad_calls=True),
@@ -93,3 +110,8 @@ def test_a_run_that_used_more_processor_time_than_its_limit_says_so_though_it_en
     assert classify(evidence(cpu=9.9)).limits_hit == ()
     counted = replace(evidence(cpu=1.0), counters=Counters(cpu_ns=10_100_000_000))
     assert classify(counted).limits_hit == ("cpu",)
+
+
+def test_a_program_that_took_the_limits_signal_and_ended_well_has_met_it() -> None:
+    ending = classify(_counted(evidence(0, cpu=9.0), 10.0))
+    assert (ending.outcome, ending.limits_hit) == (OutcomeClass.SUCCEEDED, ("cpu",))

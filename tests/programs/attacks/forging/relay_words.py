@@ -4,7 +4,7 @@
 import os, sys
 for fd in range(3, 256):
     try:
-        os.write(fd, b"exit 0 1 1\nempty 0\n")
+        os.write(fd, b"exit 0 1 1 1\nempty 0\n")
     except OSError:
         pass
 print("blocked")
