@@ -64,6 +64,7 @@ class Redactor:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         known = sorted({v.encode() for v in values if len(v) >= _SHORTEST_VALUE}, key=len, reverse=True)
+        self._values = known
         self._known = re.compile(b"|".join(re.escape(v) for v in known)) if known else None
 
     def redact(self, content: bytes) -> Redacted:
@@ -76,6 +77,11 @@ class Redactor:
                 content, found = pattern.subn(b"[redacted:%s]" % name.encode(), content)
                 count += found
         return Redacted(content, count)
+
+    def begins_before(self, content: bytes, place: int) -> int:
+        """Where the first known value begins that lies on both sides of a place, or the place."""
+        found = (content.find(v, max(0, place - len(v) + 1), place + len(v) - 1) for v in self._values)
+        return min((start for start in found if start >= 0), default=place)
 
     def redact_text(self, text: str) -> str:
         """The same for text that goes into an entry."""

@@ -8,12 +8,14 @@ hostile: it must never be reached by a path, through a link, or by more than its
 """
 
 import hashlib
+import io
 import os
 import stat
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..redaction import Redactor
+from .sieve import Sieve
 from .types import Artefact, RefusedArtefact
 
 __all__ = ["Caps", "Collected", "collect"]
@@ -23,6 +25,8 @@ _NAME = 200
 _ENTRIES = 4096
 _REFUSALS = 100
 _CHUNK = 1 << 20
+_TEXT_BYTES = 8192
+"""A file with a NUL among so many at its beginning is no text, and not redacted."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
@@ -145,29 +149,42 @@ class _Walk:
             elif found.st_size > self._left:
                 self.collected.refuse(path, f"{found.st_size} bytes are more than what is left of {self._caps.size}")
             else:
-                self._keep(path, _read(file, found.st_size))
+                self._keep(path, file, found.st_size)
         finally:
             os.close(file)
 
-    def _keep(self, path: str, content: bytes) -> None:
-        size = len(content)
-        self._left -= size
-        digest = hashlib.sha256(content).hexdigest()
-        hits = 0
-        if self._redactor is not None and b"\0" not in content[:8192]:
-            redacted = self._redactor.redact(content)
-            content, hits = redacted.content, redacted.count
+    def _keep(self, path: str, file: int, size: int) -> None:
+        """Reads a part at a time: beside what is handed out there is never more than one of them in memory."""
+        digest, left = hashlib.sha256(), size
+        part = os.read(file, min(left, _CHUNK))
+        redacting = self._redactor is not None and b"\0" not in part[:_TEXT_BYTES]
+        into = Sieve(self._redactor) if self._redactor is not None and redacting else _Plain()
+        while part:
+            digest.update(part)
+            into.feed(part)
+            left -= len(part)
+            part = os.read(file, min(left, _CHUNK))
+        self._left -= size - left
         self.collected.artefacts.append(
-            Artefact(name=path, sha256=digest, bytes=size, content=content, redactions=hits)
+            Artefact(
+                name=path, sha256=digest.hexdigest(), bytes=size - left, content=into.finish(), redactions=into.count
+            )
         )
 
 
-def _read(file: int, size: int) -> bytes:
-    parts = []
-    while size > 0 and (part := os.read(file, min(size, _CHUNK))):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
+class _Plain:
+    """What is not redacted, put together in place: neither the parts nor a second whole beside it."""
+
+    count = 0
+
+    def __init__(self) -> None:
+        self._out = io.BytesIO()
+
+    def feed(self, part: bytes) -> None:
+        self._out.write(part)
+
+    def finish(self) -> bytes:
+        return self._out.getvalue()
 
 
 def _bad_name(name: str, path: str) -> str:
