@@ -52,7 +52,7 @@ _LIBRARY_DIRECTORIES = (
 )  # fmt: skip
 """Shared libraries lie in these; a link among them is made again as a link."""
 
-_PLAIN_FILES = ("/etc/ld.so.cache", "/usr/share/zoneinfo")
+_PLAIN_FILES = ("/etc/ld.so.cache", "/usr/share/zoneinfo", "/usr/lib/locale/C.utf8")
 _STARTS_BY_NAME = ("/usr/bin/python3", "/usr/bin/python")
 _PROBE_SECONDS = 30
 _NEVER_MOUNTED = ("/", "/boot", "/dev", "/etc", "/home", "/proc", "/root", "/run", "/srv", "/sys", "/tmp", "/var")  # noqa: S108 - names to refuse
