@@ -109,7 +109,8 @@ class AuditReader:
         number = int(found[5])
         name = syscall_name(number) if found[4] == _ARCH_X86_64 else f"arch {found[4].decode('ascii')}"
         denial = Denial(number, name, int(found[3]) != 0, _command(found[2]))
-        if denial in self.counts or len(self.counts) < _MOST_KINDS:
+        room = _MOST_KINDS * (1 + denial.killed)  # however many are refused, the one that kills is told
+        if denial in self.counts or len(self.counts) < room:
             self.counts[denial] = self.counts.get(denial, 0) + 1
         else:
             self.lost = True

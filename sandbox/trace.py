@@ -39,6 +39,7 @@ _BIRTHS = frozenset({1, 2, 3})
 _EXEC, _STOP = 4, 128
 _MINE = 0x40000000 | 0x20000000
 """__WALL and __WNOTHREAD: tracees of every kind, and no child of another thread."""
+_MOST_UNBORN = 20_000
 _SEIZE_SECONDS = 10.0
 _END_SECONDS = 5.0
 
@@ -171,7 +172,10 @@ class CommandTrace(Starts):
     def _leave(self, process: int) -> _Member:
         member = self._members.pop(process, None) or _Member(None)
         if not member.told and process != self._first:
-            self._unborn[process] = member
+            if len(self._unborn) < _MOST_UNBORN:
+                self._unborn[process] = member
+            else:  # their parents were killed before they could tell: a program can do that for as long as it runs
+                self.lost = True
         return member
 
 

@@ -392,6 +392,10 @@ class Watch:
             os.close(place)
         self._places = []
         if self._first is not None:
+            # the first process is not dead before every other one is: where nsjail was killed, that may take a moment
+            death = select.poll()
+            death.register(self._first, select.POLLIN)
+            self.seen.unfinished |= not death.poll(_END_SECONDS * 1000)
             os.close(self._first)
             self._first = None
         self._jail.ends.close_all()

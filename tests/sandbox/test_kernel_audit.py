@@ -49,9 +49,16 @@ def test_killing_denials_come_first_and_probes_of_libraries_are_left_out() -> No
 
 
 def test_past_a_number_of_kinds_records_are_lost_and_that_is_said() -> None:
-    reader = read(*(record(number=n % 300, comm=f'"p{n}"') for n in range(250)))
+    reader = read(*(record(number=n % 300, comm=f'"p{n}"', sig=0) for n in range(250)))
     assert len(reader.counts) == 200
     assert reader.lost
+
+
+def test_however_many_kinds_are_refused_the_call_that_kills_is_told() -> None:
+    reader = read(*(record(number=41, comm=f'"p{n}"', sig=0) for n in range(250)), record())
+    assert reader.counts[Denial(101, "ptrace", True, "python3")] == 1
+    reader = read(*(record(comm=f'"p{n}"') for n in range(500)))
+    assert (len(reader.counts), reader.lost) == (400, True)
 
 
 def test_names_of_calls() -> None:
