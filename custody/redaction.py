@@ -11,7 +11,8 @@ __all__ = ["SECRET_KINDS", "SIGNS", "Redacted", "Redactor", "secret_kinds_in"]
 
 SECRET_KINDS: dict[str, re.Pattern[bytes]] = {
     "private_key": re.compile(
-        rb"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[A-Za-z0-9+/=\s:,\-]{0,20000}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)"
+        rb"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:[A-Za-z0-9+/=\s:,]|-(?!----)){0,20000}+"
+        rb"(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|(?=-----)|\Z)"
     ),
     "aws_access_key": re.compile(rb"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
     "github_token": re.compile(rb"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255})"),
@@ -25,7 +26,8 @@ SECRET_KINDS: dict[str, re.Pattern[bytes]] = {
     "json_web_token": re.compile(rb"\beyJ[A-Za-z0-9_\-]{10,2000}\.eyJ[A-Za-z0-9_\-]{10,4000}\.[A-Za-z0-9_\-]{10,1000}"),
     "url_password": re.compile(rb"(?<=://)[^\s/:@'\"]{1,100}:[^\s/@'\"]{1,200}(?=@)"),
 }
-"""Kind -> pattern; every quantifier is bounded, so that no input makes matching slow."""
+"""Kind -> pattern; every quantifier is bounded, and what is read for one match is not read again for many, so that no input makes
+matching slow."""
 
 SIGNS: dict[str, tuple[bytes, ...]] = {
     "private_key": (b"-----BEGIN ",),

@@ -1,7 +1,7 @@
 """Redacts content that comes in parts as if it had come at once, so that a large artefact is in memory once.
 
 Parts are cut where no secret can reach over the cut, whatever comes later; where there is no such place, more is held back.
-It must never hand out a part of a secret because the rest had not arrived yet.
+It must never hand out a part of a secret because the rest had not arrived yet, nor take longer than the content is long.
 
 INVARIANT: this relies on what the patterns of secrets are made of (a test compares the two for all of them): all begin at the
 beginning of a word and hold letters, digits, `_`, `-` and `.` alone, but for private keys, and for passwords in addresses,
@@ -17,18 +17,21 @@ __all__ = ["Sieve"]
 
 _BORDER = re.compile(rb"[^A-Za-z0-9_.\-]")
 """What ends every secret but the two that are looked for below."""
+_KEY = SECRET_KINDS["private_key"]
 _KEY_BEGINS = re.compile(rb"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")
-_KEY_ENDS = re.compile(rb"-----END [A-Z ]{0,40}PRIVATE KEY-----")
 _KEY_BYTES = 20_200
-"""More than the longest private key that is searched for."""
+"""More than the longest private key, and any other secret, that is searched for: so much is held back."""
 _HEADER_BYTES = 128
-"""More than its longest first line."""
+"""More than the longest first line of a key."""
+_PASSWORD = SECRET_KINDS["url_password"]
+_ADDRESS = re.compile(rb"://")
 _ADDRESS_BYTES = 320
 """More than the longest name and password in an address, and what stands before them."""
+_WORD = re.compile(rb"\w+")
 _WORD_BYTES = 8192
 """More than the longest of the others."""
-_WORD = re.compile(rb"\w+")
 _LOOK_BACK = 4096
+_TRIES = 64
 
 
 class Sieve:
@@ -36,21 +39,27 @@ class Sieve:
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
-        self._held = b""
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._due = 0
         self._out = io.BytesIO()
         self.count = 0
 
     def feed(self, part: bytes) -> None:
         """Takes the next part."""
-        held = self._held + part
-        end = self._safe_end(held)
-        self._pass_on(held[:end])
-        self._held = held[end:]
+        self._parts.append(part)
+        self._size += len(part)
+        if self._size >= self._due:
+            held = b"".join(self._parts)
+            end = self._safe_end(held)
+            self._pass_on(held[:end])
+            self._parts, self._size = [held[end:]], len(held) - end
+            self._due = 0 if end else 2 * len(held)  # what cannot be cut is not looked at again for every part
 
     def finish(self) -> bytes:
         """Everything, redacted."""
-        self._pass_on(self._held)
-        self._held = b""
+        self._pass_on(b"".join(self._parts))
+        self._parts = []
         return self._out.getvalue()
 
     def _pass_on(self, content: bytes) -> None:
@@ -60,23 +69,42 @@ class Sieve:
 
     def _safe_end(self, held: bytes) -> int:
         """How much can go; 0 if there is no place to cut yet."""
-        limit = len(held) - _HEADER_BYTES
-        while (end := _last_border(held, limit)) > 0:
-            limit = min(_before_key(held, end), _before_address(held, end), self._redactor.begins_before(held, end))
-            if limit == end:
-                return end
+        place = _last_border(held, len(held) - _KEY_BYTES)
+        for _ in range(_TRIES):
+            if place <= 0:
+                break
+            if (other := self._beside_key(held, place)) > place:
+                place = other
+            elif (other := min(other, _before_address(held, place), self._redactor.begins_before(held, place))) < place:
+                place = _last_border(held, other)
+            else:
+                return place
         return self._within_word(held)
+
+    def _beside_key(self, held: bytes, place: int) -> int:
+        """The end of the private key that reaches over this place, or its beginning, or the place if there is none."""
+        for header in _KEY_BEGINS.finditer(held, max(0, place - _KEY_BYTES), place + _HEADER_BYTES):
+            start = header.start()
+            if start >= place:
+                break
+            whole, part = _KEY.match(held, start), _KEY.match(held, start, place)
+            if whole is not None and whole.end() > place:
+                is_one = self._redactor.redact(whole[0]).content == b"[redacted:private_key]"
+                return whole.end() if is_one and whole.end() < len(held) else start
+            if part is not None and (whole is None or whole.end() != part.end()):
+                return start  # what goes would look like a key to its end
+        return place
 
     def _within_word(self, held: bytes) -> int:
         """A place in a word longer than any secret: none begins in there, but it must not look as if one began at the cut."""
-        end = len(held) - _WORD_BYTES
-        around = held[max(0, end - _WORD_BYTES) : end + 1]
+        place = len(held) - _KEY_BYTES
+        around = held[max(0, place - _WORD_BYTES) : max(0, place + 1)]
         if len(around) <= _WORD_BYTES or not _WORD.fullmatch(around):
             return 0
-        if min(_before_key(held, end), self._redactor.begins_before(held, end)) != end:
+        if self._beside_key(held, place) != place or self._redactor.begins_before(held, place) != place:
             return 0
-        looks_so = any(pattern.match(held[end:]) for pattern in SECRET_KINDS.values())
-        return 0 if looks_so else end
+        looks_so = any(pattern.match(held[place:]) for pattern in SECRET_KINDS.values())
+        return 0 if looks_so else place
 
 
 def _last_border(held: bytes, limit: int) -> int:
@@ -91,16 +119,10 @@ def _last_border(held: bytes, limit: int) -> int:
     return 0
 
 
-def _before_key(held: bytes, end: int) -> int:
-    """Where a private key begins that could reach over this place, or the place."""
-    since = max(0, end - _KEY_BYTES)
-    for ended in _KEY_ENDS.finditer(held, since, end):
-        since = ended.end()
-    begins = _KEY_BEGINS.search(held, since, end + _HEADER_BYTES)
-    return begins.start() if begins is not None and begins.start() < end else end
-
-
-def _before_address(held: bytes, end: int) -> int:
-    """Where an address begins that a password may follow that reaches over this place, or the place."""
-    found = held.rfind(b"://", max(0, end - _ADDRESS_BYTES), end + 2)
-    return found if found >= 0 else end
+def _before_address(held: bytes, place: int) -> int:
+    """Where an address begins whose password reaches over this place, or the place."""
+    for found in _ADDRESS.finditer(held, max(0, place - _ADDRESS_BYTES), place + 2):
+        password = _PASSWORD.match(held, found.end())
+        if found.start() < place and password is not None and password.end() >= place:
+            return found.start()
+    return place

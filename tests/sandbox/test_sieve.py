@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 
 from custody.redaction import SECRET_KINDS, Redactor
 from custody.sandbox.sieve import Sieve
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
 
 BODY = b"MIIEvQIBADANBgkqhkiG9w0BAQEFAASC+/=\n"
 LONGEST: dict[str, bytes] = {
@@ -32,6 +36,9 @@ PLAIN = (
     b" ", b"\n", b'"', b"/", b"//", b"://", b"-", b".", b"AKIA", b"sk-", b"eyJ", b"a" * 9000, b"7" * 20_000, b"1.5-" * 500,
     b"ab" * 700, b"word and word\n" * 300, b"-----BEGIN PRIVATE KEY-----", b"-----END PRIVATE KEY-----", b"-----BEGIN ", BODY * 200,
     b"ftp://x", b"user:", b"\xff\x00\xe9",
+)  # fmt: skip
+HOSTILE = (
+    b"-----BEGIN PRIVATE KEY-----\n", b"-----BEGIN PRIVATE KEY-----", b"://a:", b"://", b"eyJ-", b"eyJ.", b"abababab", b"sk-", b"1.5-",
 )  # fmt: skip
 pieces = st.one_of(
     st.sampled_from(sorted(LONGEST.values())),
@@ -77,14 +84,53 @@ def test_no_place_of_a_cut_shows_a_part_of_a_secret(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", [b"line of text\n", b'{"a":1,"b":"c"},', b"1.5, 2.5, ", b"QUJDRA/+", b"0123456789abcdef"], ids=repr
+    "unit",
+    [
+        b"line of text\n",
+        b'{"a":1,"b":"c"},',
+        b"1.5, 2.5, ",
+        b"QUJDRA/+",
+        b"0123456789abcdef",
+        b"://a:",
+        b"://a:b@",
+        b"-----BEGIN PRIVATE KEY-----\n",
+        b"-----BEGIN PRIVATE KEY-----\nMII",
+        b"-----BEGIN PRIVATE KEY-----!\n",
+        b"-----BEGIN ",
+        LONGEST["private_key"],
+        b"supersecretvalue ",
+    ],
+    ids=lambda unit: repr(unit[:30]),
 )
 def test_little_is_held_back_whatever_the_text_is_made_of(unit: bytes) -> None:
     sieve, most = Sieve(Redactor(("supersecretvalue",))), 0
     for _ in range(20):
         sieve.feed(unit * (65536 // len(unit)))
-        most = max(most, len(sieve._held))
-    assert most < 80_000
+        most = max(most, sieve._size)
+    assert most < 100_000
+
+
+@pytest.mark.parametrize("unit", HOSTILE, ids=repr)
+def test_nothing_is_looked_at_again_and_again(unit: bytes) -> None:
+    """Twice as much content takes about twice the steps, whatever it is made to look like; steps are counted by the lines that run."""
+    steps = [_steps(unit * (size // len(unit))) for size in (1 << 19, 1 << 20)]
+    assert steps[1] < 3 * steps[0] + 2000
+
+
+def _steps(content: bytes) -> int:
+    count = 0
+
+    def follow(*_: object) -> "TraceFunction":
+        nonlocal count
+        count += 1
+        return follow
+
+    sys.settrace(follow)
+    try:
+        sieved(content, 1 << 16, Redactor(KNOWN))
+    finally:
+        sys.settrace(None)
+    return count
 
 
 MEASURE = """
