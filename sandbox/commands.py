@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from .types import ObservedCommand
 
-__all__ = ["CommandWatch", "Started", "Starts", "merge_commands", "open_commands"]
+__all__ = ["CommandWatch", "Started", "Starts", "count_commands", "merge_commands", "open_commands"]
 
 SOURCE = "process_connector"
 _NETLINK_CONNECTOR = 11
@@ -226,6 +226,13 @@ def merge_commands(kernel: list[ObservedCommand], told: tuple[ObservedCommand, .
         return tuple(kernel)
     seen = _Seen(kernel)
     return (*kernel, *(command for command in told if command.path != "(fork)" and command not in seen))
+
+
+def count_commands(starts: Starts, merged: tuple[ObservedCommand, ...]) -> int:
+    """How many there were: what the interpreter told beyond the list may be what the kernel saw too late, or could not list."""
+    known = sum(command.arguments is not None for command in starts.commands)
+    beyond = len(merged) - len(starts.commands)
+    return starts.total + max(0, beyond - (starts.total - known))
 
 
 class _Seen:

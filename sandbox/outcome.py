@@ -11,7 +11,7 @@ from ..redaction import Redactor
 from .artefacts import Collected
 from .audit import fold_denials
 from .classify import Evidence, classify
-from .commands import merge_commands
+from .commands import count_commands, merge_commands
 from .groups import Counters
 from .observe import Observations
 from .sources import Sources
@@ -228,7 +228,7 @@ def _unobserved_in_mounts(grant: Grant, run: RunRecord) -> list[str]:
 def _totals(run: RunRecord, commands: tuple[ObservedCommand, ...]) -> dict[str, int]:
     totals = dict(run.observations.totals)
     if (seen := run.sources.starts) is not None:
-        totals["commands"] = seen.total + len(commands) - len(seen.commands)
+        totals["commands"] = count_commands(seen, commands)
     opened = run.sources.files.total if run.sources.files is not None else 0
     if opened or run.changed:
         totals["files"] = totals.get("files", 0) + opened + sum(len(changed.files) for changed in run.changed)

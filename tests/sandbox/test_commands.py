@@ -8,7 +8,7 @@ import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
-from custody.sandbox.commands import CommandWatch, Starts, merge_commands
+from custody.sandbox.commands import CommandWatch, Starts, count_commands, merge_commands
 from custody.sandbox.types import ObservedCommand
 
 NSJAIL, FIRST, PROGRAM = 2_000_000_001, 2_000_000_002, 2_000_000_003
@@ -140,3 +140,15 @@ def test_what_the_interpreter_told_is_kept_only_where_the_kernel_saw_nothing_of_
     )
     unknown = replace(seen[0], path="unknown", arguments=None)
     assert merge_commands([unknown], (told[0],)) == (unknown, told[0])
+
+
+def test_a_start_that_the_kernel_saw_too_late_and_the_interpreter_told_of_is_counted_once() -> None:
+    starts = Starts("test")
+    assert starts.begin(NOBODY, 0, parent=0) is not None  # gone already: unknown
+    assert starts.begin(os.getpid(), 0, parent=0) is not None
+    told = tuple(
+        ObservedCommand(path="x", arguments=(str(number),), source="audit_hook", program_controlled=True)
+        for number in range(3)
+    )
+    assert count_commands(starts, merge_commands(starts.commands, told[:1])) == 2
+    assert count_commands(starts, merge_commands(starts.commands, told)) == 4
