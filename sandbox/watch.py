@@ -153,9 +153,7 @@ class Watch:
         ends = self._jail.ends
         self._open = {getattr(ends, name): name for name in ("stdout", "stderr", "log", "relay", "events", "process")}
         for descriptor, name in self._open.items():
-            if (
-                name != "log"
-            ):  # its pipe holds what nsjail says at the start: not worth waking up for each of thirty lines
+            if name != "log":  # its pipe holds what nsjail says at the start: thirty lines are not worth waking up for
                 self._poll.register(descriptor, select.POLLIN)
         self._poll.register(ends.control, select.POLLOUT)
         self._sources, self._relay_out, self._demands_starts = sources, relay, demands_starts

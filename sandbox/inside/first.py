@@ -136,23 +136,18 @@ def reap(program: int, relay: int) -> bool:
             return False
         if dead is None:
             return False
-        counted = counted_time(dead.si_pid) if dead.si_pid == program else None
+        try:
+            # what the kernel holds against its limit of processor time, which a zombie still has: the clock CPUCLOCK_PROF
+            counted = time.clock_gettime_ns(~dead.si_pid << 3) // 1000
+        except OSError:  # on Linux; others pass for it
+            counted = None
         _, status, usage = os.wait4(dead.si_pid, 0)
         if dead.si_pid == program:
             user, system = int(usage.ru_utime * 1_000_000), int(usage.ru_stime * 1_000_000)
-            counted = user + system if counted is None else counted
-            os.write(relay, b"exit %d %d %d %d\n" % (status, user, system, counted))
+            os.write(
+                relay, b"exit %d %d %d %d\n" % (status, user, system, user + system if counted is None else counted)
+            )
             return True
-
-
-def counted_time(pid: int) -> int | None:
-    """Microseconds that the kernel holds against a process's limit of processor time: in ticks, and without its children."""
-    try:
-        return (
-            time.clock_gettime_ns(~pid << 3) // 1000
-        )  # its clock of this kind (CPUCLOCK_PROF), which a zombie still has
-    except OSError:  # on Linux; others pass for it
-        return None
 
 
 def kill_all() -> int:
@@ -196,8 +191,8 @@ class Witness:
             "os.fork": self.fork,
             "os.forkpty": self.fork,
             "open": self.opened,
-            "os.listdir": self.listed,
-            "os.scandir": self.listed,
+            "os.listdir": self.opened,
+            "os.scandir": self.opened,
         }
 
     def hook(self, event: str, args: tuple[object, ...]) -> None:
@@ -253,18 +248,11 @@ class Witness:
         self.tell("command", event, "(fork)")
 
     def opened(self, event: str, args: tuple[object, ...]) -> None:
-        """A file that is to be opened, unless that is the interpreter's own business; to be written, unless it is the program's own."""
+        """What is to be opened or listed, unless that is the interpreter's own business; or written, unless it is the program's own."""
         if isinstance(args[0], (str, bytes)):
             path = absolute(args[0])
-            writes = isinstance(args[2], int) and args[2] & WRITES
-            if not path.startswith(self.own if writes else self.folders) and path not in self.files:
-                self.tell("file", event, path)
-
-    def listed(self, event: str, args: tuple[object, ...]) -> None:
-        """A directory that is to be listed."""
-        if isinstance(args[0], (str, bytes)):
-            path = absolute(args[0])
-            if not f"{path}/".startswith(self.folders):
+            writes = event == "open" and isinstance(args[2], int) and args[2] & WRITES
+            if not f"{path}/".startswith(self.own if writes else self.folders) and path not in self.files:
                 self.tell("file", event, path)
 
     def limit(self, error: BaseException) -> None:
@@ -287,16 +275,13 @@ def text(value: object) -> str:
 
 
 def absolute(name: str | bytes) -> str:
-    """The whole path of a name, as the program would reach it."""
+    """The whole path of a name, as the program would reach it, without dots and doubled slashes."""
     path = text(name)
     if not path.startswith("/"):
         path = f"{os.getcwd()}/{path}"
-    return plain(path) if "/." in path or "//" in path else path
-
-
-def plain(path: str) -> str:
-    """An absolute path without its dots and doubled slashes."""
     parts: list[str] = []
+    if "/." not in path and "//" not in path:
+        return path
     for part in path.split("/"):
         if part == "..":
             del parts[-1:]
