@@ -9,13 +9,14 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from ..errors import EvidenceError
+from .bounds import driver_of, payload_row
 from .codec import Parsed, parse_leaf, payload_refs
-from .database import Row, rows
+from .database import Row
 from .events import Event
 from .findings import Findings
 from .payloads import require_committed
 from .projection import project
-from .sections import PAYLOAD, Section
+from .sections import Section
 from .writing import CLOCK_TOLERANCE
 
 __all__ = ["Contents"]
@@ -72,7 +73,7 @@ class Contents:
 
     def _refs(self, place: int, event: Event) -> None:
         for ref in payload_refs(event):
-            found = next(rows(self._connection, PAYLOAD, (ref.bytes, ref.id)), None)
+            found = payload_row(driver_of(self._connection), ref)
             if found is None:
                 self._findings.add("payload-missing", f"payload `{ref.id}` of entry {place} is missing", place)
                 continue

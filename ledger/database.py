@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from ..errors import ConfigurationError, LedgerError
+from .bounds import LONGEST_VALUE
 from .tables import REVISION
 
 __all__ = [
@@ -48,6 +49,7 @@ def make_engine(uri: str, *, wait_seconds: float, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
         for pragma in ("synchronous = FULL", "foreign_keys = ON", "recursive_triggers = ON", "trusted_schema = OFF"):
             connection.execute(f"PRAGMA {pragma}")
         if read_only:
@@ -146,6 +148,10 @@ _MEANINGS = {
     sqlite3.SQLITE_IOERR: ("cannot be read or written by the disk", "look at the machine's own log"),
     sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "look at the owner and mode of the file and its directory"),
     sqlite3.SQLITE_CORRUPT: ("is damaged", "keep it as it is and run `custody verify`"),
+    sqlite3.SQLITE_TOOBIG: (
+        "holds a value that is longer than any may be",
+        "keep it as it is and run `custody verify`",
+    ),
     sqlite3.SQLITE_NOTADB: ("is not a database", "keep it as it is and look at where it came from"),
 }
 

@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy import Connection
 
 from ..errors import LedgerError
+from .bounds import LONGEST_VALUE, bounded_bytes
 from .database import rows
 from .notes import Signer, Verifier
 from .types import Derived
@@ -19,7 +20,9 @@ from .writing import read_head
 __all__ = ["find_derived", "store_derived"]
 
 _SIGNATURE_BYTES = 64
-_FIND = "SELECT upto, content FROM derived WHERE name = ? AND version = ? AND typeof(content) = 'blob'"
+_MOST_BYTES = LONGEST_VALUE // 2
+"""Of a result; a larger one is not kept, and derived again whenever it is asked for."""
+_FIND = f"SELECT upto, {bounded_bytes('content', _MOST_BYTES + _SIGNATURE_BYTES)} FROM derived WHERE name = ? AND version = ?"  # noqa: S608 - because our own words are put in
 
 
 def store_derived(connection: Connection, signer: Signer, name: str, version: int, state: Derived) -> None:
@@ -29,6 +32,8 @@ def store_derived(connection: Connection, signer: Signer, name: str, version: in
         raise LedgerError(f"derived state up to {state.upto} is ahead of the {size} entries", hint="derive it again")
     content = signer.sign(_signed_text(signer.verifier, name, version, state)) + state.content
     connection.exec_driver_sql("DELETE FROM derived WHERE name = ?", (name,))
+    if len(state.content) > _MOST_BYTES:
+        return
     connection.exec_driver_sql(
         "INSERT INTO derived (name, version, upto, content) VALUES (?, ?, ?, ?)", (name, version, state.upto, content)
     )

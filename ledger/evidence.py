@@ -72,7 +72,7 @@ def unreadable(error: Exception) -> str | None:
     code = getattr(origin, "sqlite_errorcode", 0)
     if code & 0xFF in _MACHINE_FAULTS and code != sqlite3.SQLITE_IOERR_SHORT_READ:
         return None
-    return str(origin)
+    return "a value is longer than any may be" if code == sqlite3.SQLITE_TOOBIG else str(origin)
 
 
 def check_schema(connection: Connection, findings: Findings) -> bool:

@@ -7,12 +7,18 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from .bounds import bounded_bytes
 from .database import rows
 from .findings import Findings
 from .tiles import hashes_below
 from .tree import EMPTY_ROOT, HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, fold, node_hash
 
 __all__ = ["GrowingTree"]
+
+_TILE = (
+    f"SELECT {bounded_bytes('data', TILE_WIDTH * HASH_BYTES)}, {bounded_bytes('root', HASH_BYTES)} FROM tile "  # noqa: S608 - because our own words are put in
+    "WHERE level = ? AND idx = ?"
+)
 
 
 class GrowingTree:
@@ -101,9 +107,7 @@ class GrowingTree:
         self._extend(level + 1, (root,))
 
     def _compare(self, level: int, index: int, hashes: bytes, root: bytes) -> None:
-        stored = next(
-            rows(self._connection, "SELECT data, root FROM tile WHERE level = ? AND idx = ?", (level, index)), None
-        )
+        stored = next(rows(self._connection, _TILE, (level, index)), None)
         if stored == (hashes, root):
             return
         first = index * TILE_WIDTH ** (level + 1)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ..errors import EvidenceError
+from .bounds import bounded_leaf
 from .codec import decode_leaf
 from .database import rows
 from .events import LedgerKeyRotated
@@ -37,7 +38,7 @@ def rotations_in(connection: Connection) -> list[Rotation]:
     """Every rotation that the index leads to; entries that cannot be read are left to the walk."""
     found = rows(
         connection,
-        "SELECT e.idx, e.leaf FROM event_index i JOIN entry e ON e.idx = i.idx "
+        f"SELECT e.idx, {bounded_leaf('e.leaf')} FROM event_index i JOIN entry e ON e.idx = i.idx "  # noqa: S608 - because our own words are put in
         "WHERE i.kind = 'ledger:key_rotated' ORDER BY e.idx",
     )
     rotations = []

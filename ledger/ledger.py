@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine
 
 from ..errors import ConfigurationError, EvidenceError, LedgerError
 from ..redaction import Redactor
+from .bounds import LONGEST_ROW, LONGEST_VALUE, driver_of, loading, payload_row
 from .database import in_plain_words, make_engine, reading, require_file, require_schema, rows
 from .derived import find_derived, store_derived
 from .events import LedgerKeyRotated
@@ -192,10 +193,10 @@ class Ledger:
     def read_payload(self, ref: PayloadRef) -> bytes:
         """The stored bytes; an EvidenceError if they are not those committed to, a LedgerError if they are not there."""
         with self._reading() as connection:
-            found = list(rows(connection, "SELECT hmac_key, content FROM payload WHERE id = ?", (ref.id,)))
-        if not found:
+            found = payload_row(driver_of(connection), ref)
+        if found is None:
             raise LedgerError(f"payload `{ref.id}` is not stored", hint="run `custody verify`")
-        key, content = found[0]
+        _first, key, content = found
         return require_committed(ref, key, content)
 
     def entries(
@@ -305,7 +306,8 @@ class Ledger:
         self, drafts: Sequence[Draft], payloads: Sequence[Payload], signers: Sequence[Signer]
     ) -> tuple[Acknowledgement, ...]:
         memory = self._keys.memory.recall()
-        with self._engine.begin() as connection:
+        longest = LONGEST_ROW if payloads else LONGEST_VALUE
+        with self._engine.begin() as connection, loading(connection, longest):
             head = read_head(connection)
             require_continuity(connection, head, memory, signers[0].verifier)
             old = Signed(head.size, head.root)

@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, Engine, Select, func, select
 
 from ..errors import EvidenceError, LedgerError
+from .bounds import LONGEST_OF_MANY, loading
 from .codec import decode_leaf
 from .database import reading
 from .projection import microseconds, outcome_of
@@ -81,7 +82,7 @@ def stream_entries(engine: Engine, wanted: Wanted, *, newest_first: bool) -> Ite
     low, high = max(wanted.start, 0), size if wanted.stop is None else min(wanted.stop, size)
     expected = 0
     while low < high:
-        with reading(engine) as connection:
+        with reading(engine) as connection, loading(connection, LONGEST_OF_MANY):
             page = _page(connection, wanted, low, high, newest_first=newest_first)
         if wanted.is_whole_run and not newest_first:
             if [entry.sequence for entry in page] != [*range(expected, expected + len(page))]:
@@ -105,7 +106,8 @@ def count_entries(connection: Connection, wanted: Wanted) -> int:
 def entry_by_id(connection: Connection, event_id: str) -> Entry | None:
     """The entry with the event id."""
     table = entries_table.c
-    row = connection.execute(select(table.idx, table.leaf).where(table.event_id == event_id)).one_or_none()
+    with loading(connection, LONGEST_OF_MANY):
+        row = connection.execute(select(table.idx, table.leaf).where(table.event_id == event_id)).one_or_none()
     if row is None:
         return None
     entry = decode_leaf(row.idx, row.leaf)
@@ -117,7 +119,9 @@ def entry_by_id(connection: Connection, event_id: str) -> Entry | None:
 def entry_at(connection: Connection, index: int) -> Entry:
     """The entry of that number."""
     table = entries_table.c
-    row = connection.execute(select(table.leaf).where(table.idx == index)).one_or_none() if index < 1 << 63 else None
+    query = select(table.leaf).where(table.idx == index)
+    with loading(connection, LONGEST_OF_MANY):
+        row = connection.execute(query).one_or_none() if index < 1 << 63 else None
     if row is None:
         raise LedgerError(f"there is no entry {index}", hint="`custody log show` shows the newest")
     return decode_leaf(index, row.leaf)

@@ -12,6 +12,7 @@ import struct
 import sys
 from typing import BinaryIO
 
+from .bounds import LONGEST_VALUE, bounded
 from .sections import SectionReader
 
 __all__ = ["ANSWER", "QUESTION", "answer", "opened"]
@@ -25,6 +26,7 @@ ANSWER = struct.Struct("<QI")
 def opened(uri: str) -> sqlite3.Connection:
     """The driver's own connection, for reading what may come from anybody."""
     database = sqlite3.connect(uri, uri=True, isolation_level=None)
+    bounded(database, LONGEST_VALUE)
     for pragma in ("trusted_schema = OFF", "query_only = ON"):
         database.execute(f"PRAGMA {pragma}")
     database.execute("BEGIN")

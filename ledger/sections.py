@@ -16,21 +16,20 @@ from typing import Any, NamedTuple
 import orjson
 
 from ..errors import EvidenceError
-from .codec import MAX_LEAF_BYTES, payload_refs
+from .bounds import LONGEST_OF_MANY, bounded, bounded_leaf, payload_row
+from .codec import payload_refs
 from .events import Event
 from .pages import Page, PageReader
 from .payloads import require_committed
 from .tree import TILE_WIDTH, fold_row
 
-__all__ = ["PAYLOAD", "SECTION", "Section", "SectionReader"]
+__all__ = ["SECTION", "Section", "SectionReader"]
 
 SECTION = TILE_WIDTH
 """Entries that are read at once: even if each is as long as can be, they are 8 MiB."""
-PAYLOAD = "SELECT idx, hmac_key, CASE WHEN length(content) = ? THEN content END FROM payload WHERE id = ?"
-"""What is longer than it may be is not even loaded: a hostile database must not exhaust the checker."""
 
 _LEAVES = (
-    f"SELECT CASE WHEN length(leaf) <= {MAX_LEAF_BYTES} THEN leaf END "  # noqa: S608 - because a number is put in
+    f"SELECT {bounded_leaf()} "  # noqa: S608 - because our own words are put in
     f"FROM entry WHERE idx BETWEEN ? AND ? ORDER BY idx LIMIT {SECTION + 1}"
 )
 _ENTRIES = _LEAVES.replace(" END FROM", " END, event_id FROM")
@@ -91,12 +90,15 @@ class SectionReader:
 
     def read(self, first: int, count: int) -> Section | None:
         """The entries of these numbers, or None if there is the least doubt about one of them."""
+        before = bounded(self._database, LONGEST_OF_MANY)
         try:
             return self._read_all(first, count) if self.contents else self._read_leaves(first, count)
         except (sqlite3.Error, OverflowError, UnicodeError):
             return None  # met again, and named, by the other reading
         except TypeError:
             return None  # a leaf that is not bytes, or longer than any may be
+        finally:
+            bounded(self._database, before)
 
     def _read_leaves(self, first: int, count: int) -> Section | None:
         leaves = [*chain.from_iterable(self._rows(_LEAVES, first, count))]
@@ -136,7 +138,7 @@ class SectionReader:
         """How many payloads the entry was the first to refer to; None if one of its payloads is not as it should be."""
         fresh = 0
         for ref in payload_refs(event):
-            found = self._database.execute(PAYLOAD, (ref.bytes, ref.id)).fetchone()
+            found = payload_row(self._database, ref)
             if found is None:
                 return None
             first, key, content = found

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import ConfigurationError, EvidenceError, LedgerError
+from .bounds import LONGEST_OF_MANY, bounded_text, loading
 from .contents import Contents
 from .database import in_plain_words, reading, rows
 from .evidence import Evidence, check_schema, damage_of, opened_as_evidence, orphans_of, unreadable
@@ -32,8 +33,9 @@ from .walk import Landmark, Walk
 __all__ = ["check_proof", "verify_ledger"]
 
 _UNFIT_ANCHORS = (
-    "SELECT a.size, a.kind FROM anchor a LEFT JOIN checkpoint c ON c.size = a.size "  # noqa: S608 - because a constant is put in
-    f"WHERE a.kind IS NOT '{ANCHORED_BY_PIN}' OR length(a.evidence) > 65536 OR a.evidence IS NOT c.note ORDER BY a.size"
+    f"SELECT a.size, {bounded_text('a.kind')} FROM anchor a LEFT JOIN checkpoint c ON c.size = a.size "  # noqa: S608 - because our own words are put in
+    f"WHERE a.kind IS NOT '{ANCHORED_BY_PIN}' OR {bounded_text('a.evidence', 65536)} IS NULL OR a.evidence IS NOT c.note "
+    "ORDER BY a.size"
 )
 """The walk looks at every stored checkpoint: what is equal to one has been looked at with it."""
 
@@ -200,9 +202,10 @@ class _Checker:
             findings.not_checked.append(
                 f"the content of {contents.unknown} entries: this release does not know their kind"
             )
-        check_opening(connection, findings, keys)
-        check_runs(connection, findings)
-        check_services(connection, findings)
+        with loading(connection, LONGEST_OF_MANY):
+            check_opening(connection, findings, keys)
+            check_runs(connection, findings)
+            check_services(connection, findings)
         self._check_anchors(connection)
         if from_pin or findings.problems():
             for message in orphans_of(connection):

@@ -6,14 +6,13 @@ What a checker may rely on: the frontier here is computed from the leaves alone,
 It must never take a value from a derived column.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from ..errors import EvidenceError
-from .codec import MAX_LEAF_BYTES
+from .bounds import bounded_bytes, bounded_leaf, bounded_text, driver_of
 from .contents import Contents
 from .database import Row, all_rows, rows
 from .findings import Findings
@@ -39,16 +38,17 @@ class Landmark(NamedTuple):
 
 _TOLD_EVERY = 1024
 _ENTRIES = (
-    f"SELECT idx, CASE WHEN length(leaf) <= {MAX_LEAF_BYTES} THEN leaf END, event_id "  # noqa: S608 - because a number is put in
+    f"SELECT idx, {bounded_leaf()}, {bounded_text('event_id')} "  # noqa: S608 - because our own words are put in
     "FROM entry WHERE idx >= ? ORDER BY idx LIMIT ?"
 )
 _LOWEST_AND_HIGHEST = "SELECT (SELECT min(idx) FROM entry), (SELECT max(idx) FROM entry)"
-_CHECKPOINTS = "SELECT size, previous, CASE WHEN length(note) <= 65536 THEN note END FROM checkpoint ORDER BY size"
-"""What is longer than it may be is not even loaded: a hostile database must not exhaust the checker."""
+_CHECKPOINTS = f"SELECT size, previous, {bounded_text('note', 65536)} FROM checkpoint ORDER BY size"  # noqa: S608 - as above
+_TEXTS = ", ".join(map(bounded_text, ("kind", "run", "actor", "outcome", "time_us", "seq")))
 _INDEX = (
-    "SELECT idx, kind, run, actor, outcome, time_us, seq FROM event_index WHERE idx BETWEEN ? AND ? "  # noqa: S608 - because a number is put in
+    f"SELECT idx, {_TEXTS} FROM event_index WHERE idx BETWEEN ? AND ? "  # noqa: S608 - as above
     f"ORDER BY idx LIMIT {SECTION + 1}"
 )
+_HEAD = f"SELECT id, size, {bounded_bytes('frontier', 64 * HASH_BYTES)}, {bounded_bytes('root', HASH_BYTES)} FROM head"  # noqa: S608 - as above
 _ORPHAN = (
     "SELECT i.idx FROM event_index i LEFT JOIN entry e ON e.idx = i.idx WHERE i.idx >= ? AND e.idx IS NULL "
     "ORDER BY i.idx LIMIT 1"
@@ -166,10 +166,9 @@ class Walk:
         """Of all entries from where the walk began, if they are numbered from 0 without a gap; else of none."""
         numbers = all_rows(self._connection, _LOWEST_AND_HIGHEST)
         stop = total if numbers == [(0, total - 1)] else self._start
-        driver = self._connection.connection.driver_connection
-        if not isinstance(driver, sqlite3.Connection):
-            raise TypeError(driver)
-        return Readers(SectionReader(driver, contents=self._contents is not None), self._start, stop)
+        return Readers(
+            SectionReader(driver_of(self._connection), contents=self._contents is not None), self._start, stop
+        )
 
     def _next_entries(self, readers: Readers) -> int:
         """How many entries were gone through; 0 at the end."""
@@ -333,7 +332,7 @@ class Walk:
 
     def _compare_head(self) -> None:
         expected = (1, self.size, b"".join(self._tree.roots()), self._tree.root())
-        if list(rows(self._connection, "SELECT id, size, frontier, root FROM head")) != [expected]:
+        if list(rows(self._connection, _HEAD)) != [expected]:
             self._findings.add("head-changed", "the stored head is not that of the entries")
 
 

@@ -91,3 +91,12 @@ def test_changing_or_deleting_derived_state_changes_no_evidence(
         assert verify_ledger(files, verifier_key=ledger.verifier_key).consistent
     assert ledger.checkpoint() == before
     assert ledger.append([drafts.make()])[0].index == 3
+
+
+def test_a_result_that_is_too_large_is_not_kept_and_what_was_kept_before_is_gone(
+    ledger: Ledger, drafts: Drafts
+) -> None:
+    ledger.append(drafts.several(1))
+    ledger.keep_derived("baseline", version=1, state=Derived(1, b"x"))
+    ledger.keep_derived("baseline", version=1, state=Derived(1, bytes(3_000_000)))
+    assert ledger.derived("baseline", version=1) is None
