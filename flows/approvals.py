@@ -34,6 +34,9 @@ __all__ = [
 STALE_APPROVAL = "approval-binding"
 """Stands among deciding rules for the one that approvals themselves keep: once, in time, and for exactly what was shown."""
 
+_CLOCKS_DIFFER = timedelta(minutes=10)
+"""The ledger takes entries that are so much older or younger than their neighbours."""
+
 _E = TypeVar("_E", bound=events.Event)
 
 
@@ -51,9 +54,13 @@ class Held:
     time: datetime
 
 
-def approval_events(run_entries: Iterable[Entry]) -> list[ApprovalEvent]:
-    """A run's entries about approval, as the plain records that policies fold."""
-    return [event for entry in run_entries if (event := _folded(entry)) is not None]
+def approval_events(run_entries: Iterable[Entry], *, now: datetime) -> list[ApprovalEvent]:
+    """A run's entries about approval, as the plain records that policies fold.
+
+    An approval that was given later than now counts for nothing: the clock was set back since, and it would last until it comes there again.
+    """
+    given = [(entry, event) for entry in run_entries if (event := _folded(entry)) is not None]
+    return [e for entry, e in given if e.kind is not ApprovalEventKind.GRANTED or entry.time <= now + _CLOCKS_DIFFER]
 
 
 def _folded(entry: Entry) -> ApprovalEvent | None:  # noqa: PLR0911 - one return for each kind
@@ -283,7 +290,8 @@ def _require_current(house: House, answer: _Answer) -> None:
     """Refuse an approval that could not count: of what was held under other policies, too late, or given before."""
     held = answer.held
     known = house.ledger.entries(run=held.run)
-    stage = approval_state(approval_events(known), binding=held.held.binding, now=house.clock()).stage
+    now = house.clock()
+    stage = approval_state(approval_events(known, now=now), binding=held.held.binding, now=now).stage
     if held.decision.policy_sha256 != house.policies.digest:
         reason = "the policies were changed since it was held, and it has not been judged by them"
         hint = f"the requester runs `custody runs continue {held.run}`, and what is held then can be approved"

@@ -8,6 +8,7 @@ Rules of this page:
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Protocol, TypeVar
 
 from ..errors import LedgerError
@@ -20,7 +21,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEEP_AFTER = 64
 """Entries that are folded again and again before it is worth keeping the result."""
 _BACKWARDS = timedelta(minutes=10)
-"""An entry is at most so much older than those before it: the ledger takes no others."""
+"""An entry is at most so much older than those before it, unless the ledger said in between that the clock was set back."""
+_SET_BACK = ("ledger:clock_set_back",)
 _SLICE = timedelta(hours=6)
 
 
@@ -28,7 +30,7 @@ class Fold(Protocol):
     """What entries are folded into."""
 
     newest_us: int
-    """Time of the newest entry in it, in microseconds since 1970."""
+    """Time of the last entry in it, in microseconds since 1970."""
 
     def add(self, entry: Entry) -> None:
         """Fold one more entry; they come in the order of the ledger."""
@@ -67,14 +69,20 @@ def follow(
         return _from_the_beginning(ledger, name, version=version, kinds=kinds, actor=actor, fold=empty())
     upto = derived.upto
     folded = 0
-    # INVARIANT: what is not folded is not older than this, so that the index need not be searched from its first entry
-    since = time_of(fold.newest_us) - _BACKWARDS
-    for entry in ledger.entries(kinds=kinds, actor=actor, start=upto, since=since):
+    for entry in ledger.entries(kinds=kinds, actor=actor, start=upto, since=_oldest_from(ledger, upto)):
         fold.add(entry)
         folded, upto = folded + 1, entry.index + 1
     if folded >= _KEEP_AFTER:
         _keep(ledger, name, version, fold, upto)
     return fold
+
+
+def _oldest_from(ledger: Ledger, upto: int) -> datetime | None:
+    """A time that no entry from there on is older than, so that the index need not be searched from its first entry."""
+    if upto == 0:
+        return None
+    before = ledger.entry_at(upto - 1).time
+    return min([before, *(said.time for said in ledger.entries(kinds=_SET_BACK, start=upto))]) - _BACKWARDS
 
 
 def _from_the_beginning(
@@ -83,22 +91,30 @@ def _from_the_beginning(
     newest = next(ledger.entries(newest_first=True), None)
     if newest is None:
         return fold
-    for entry in _in_slices(ledger, kinds, actor, newest):
-        fold.add(entry)
-    # everything below was looked at, whoever wrote it
-    fold.newest_us = max(fold.newest_us, us_of(newest.time))
+    begins = [0, *(said.index for said in ledger.entries(kinds=_SET_BACK, stop=newest.index + 1))]
+    for begin, end in pairwise([*begins, newest.index + 1]):
+        for entry in _in_slices(ledger, kinds, actor, begin, end):
+            fold.add(entry)
+    fold.newest_us = us_of(newest.time)  # everything below was looked at, whoever wrote it
     _keep(ledger, name, version, fold, newest.index + 1)
     return fold
 
 
-def _in_slices(ledger: Ledger, kinds: Sequence[str], actor: str | None, newest: Entry) -> Iterator[Entry]:
-    """Every such entry in order, read in slices of time: a query over all of them would be sorted anew for each page."""
+def _in_slices(ledger: Ledger, kinds: Sequence[str], actor: str | None, begin: int, end: int) -> Iterator[Entry]:
+    """Every such entry in order, read in slices of time: a query over all of them would be sorted anew for each page.
+
+    Within these the clock was not set back. It may have gone far ahead, so a slice after an empty one is twice as long.
+    """
+    if begin == end:
+        return
     waiting: list[Entry] = []
-    since = ledger.entry_at(0).time - _BACKWARDS
-    while since <= newest.time + _BACKWARDS:
-        until = since + _SLICE
-        waiting += ledger.entries(kinds=kinds, actor=actor, stop=newest.index + 1, since=since, until=until)
-        waiting.sort(key=lambda entry: entry.index)
+    since, length = ledger.entry_at(begin).time - _BACKWARDS, _SLICE
+    last = ledger.entry_at(end - 1).time + _BACKWARDS
+    while since <= last:
+        until = since + min(length, last + _SLICE - since)
+        found = list(ledger.entries(kinds=kinds, actor=actor, start=begin, stop=end, since=since, until=until))
+        length = _SLICE if found else 2 * length
+        waiting = sorted([*waiting, *found], key=lambda entry: entry.index)
         # INVARIANT: whatever a later slice brings stands behind all that is older than this one's end by more than clocks go back
         settled = max((entry.index for entry in waiting if entry.time < until - _BACKWARDS), default=-1)
         yield from (entry for entry in waiting if entry.index <= settled)

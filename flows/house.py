@@ -130,7 +130,7 @@ class House:
         return Places(self.settings.home)
 
 
-def open_ledger(settings: Settings, *, read_only: bool = False) -> Ledger:
+def open_ledger(settings: Settings, *, read_only: bool = False, clock: Callable[[], datetime] = now) -> Ledger:
     """The ledger of a home.
 
     Raises:
@@ -151,6 +151,7 @@ def open_ledger(settings: Settings, *, read_only: bool = False) -> Ledger:
         read_only=read_only,
         disk_reserve_mib=settings.ledger.disk_reserve_mib,
         wait_seconds=settings.ledger.wait_seconds,
+        clock=clock,
     )
 
 
@@ -210,7 +211,7 @@ def open_house(settings: Settings, *, clock: Callable[[], datetime] = now) -> It
         PolicyError: no policy set is in force, or its bytes are not the ones that were put in force.
         LedgerError: the ledger cannot be opened.
     """
-    ledger = open_ledger(settings)
+    ledger = open_ledger(settings, clock=clock)
     try:
         policies = policies_in_force(ledger)
         yield House(

@@ -22,7 +22,7 @@ class _Owners:
     """Owner -> principals; somebody who answers for himself stands under his own name."""
 
     def add(self, entry: Entry) -> None:
-        self.newest_us = max(self.newest_us, us_of(entry.time))
+        self.newest_us = us_of(entry.time)
         if isinstance(entry.event, events.RunSubmitted):
             self.principals.setdefault(entry.event.owner or entry.actor, set()).add(entry.actor)
 

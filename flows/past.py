@@ -83,7 +83,7 @@ class Past:
     """One principal's entries, folded."""
 
     newest_us: int = 0
-    """Time of the newest entry in it."""
+    """Time of the last entry in it."""
     owner: str | None = None
     """Who answers for the principal, as its last submission said."""
     runs: int = 0
@@ -99,7 +99,7 @@ class Past:
 
     def add(self, entry: Entry) -> None:
         """Fold one more entry; they come in the order of the ledger."""
-        self.newest_us = max(self.newest_us, us_of(entry.time))
+        self.newest_us = us_of(entry.time)
         match entry.event:
             case events.RunSubmitted(owner=owner):
                 self.owner = owner or entry.actor

@@ -110,9 +110,9 @@ def decide(house: House, passage: Passage) -> None:
 
 def _with_approvals(house: House, passage: Passage, held: NeedsApproval) -> Allowed | NeedsApproval | Denied:
     """Decide again with the approvals that are in force for exactly this binding; what they would not cover stays held."""
-    passage.binding = held.basis.binding
+    passage.binding, now = held.basis.binding, house.clock()
     state = approval_state(
-        approval_events(house.ledger.entries(run=passage.run)), binding=passage.binding, now=house.clock()
+        approval_events(house.ledger.entries(run=passage.run), now=now), binding=passage.binding, now=now
     )
     if not state.approvals:
         return _held_again(held) if stale_approvals(house, passage.run, passage.binding) else held

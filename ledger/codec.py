@@ -37,6 +37,7 @@ __all__ = [
     "may_refer",
     "parse_leaf",
     "payload_refs",
+    "render_time",
     "require_names",
     "require_second",
     "validator_of",
@@ -84,7 +85,7 @@ def encode_draft(draft: Draft, sequence: int | None) -> bytes:
     require_names(draft)
     header = {"actor": draft.actor, "id": draft.id, "run": draft.run}
     leaf = _dump(
-        header | {"body": body, "kind": kind.name, "seq": sequence, "time": _render(draft.time), "v": kind.version},
+        header | {"body": body, "kind": kind.name, "seq": sequence, "time": render_time(draft.time), "v": kind.version},
         where,
     )
     limit = min(kind.max_bytes, MAX_LEAF_BYTES)
@@ -335,7 +336,8 @@ def _is_short_text(text: object) -> TypeGuard[str]:
     return isinstance(text, str) and 0 < len(text) <= MAX_TEXT and text.isprintable()
 
 
-def _render(time: datetime) -> str:
+def render_time(time: datetime) -> str:
+    """A time as leaves have it; a LedgerError if it is not in UTC."""
     if time.utcoffset() != _ZERO:
         raise LedgerError(f"the time {time.isoformat()} is not in UTC", hint="give an aware time in UTC")
     return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

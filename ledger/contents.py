@@ -4,24 +4,20 @@ Whole sections were read by a `SectionReader` beyond doubt, or are read here one
 is wrong. It must never take in a section whose times do not fit the entries before it.
 """
 
-from datetime import timedelta
-
 from sqlalchemy import Connection
 
 from ..errors import EvidenceError
 from .bounds import driver_of, payload_row
-from .codec import Parsed, parse_leaf, payload_refs
+from .clock import TOLERANCE_US
+from .codec import Parsed, parse_leaf, payload_refs, render_time
 from .database import Row
-from .events import Event
+from .events import Event, LedgerClockSetBack
 from .findings import Findings
 from .payloads import require_committed
-from .projection import project
+from .projection import project, time_at
 from .sections import Section
-from .writing import CLOCK_TOLERANCE
 
 __all__ = ["Contents"]
-
-_TOLERANCE_US = CLOCK_TOLERANCE // timedelta(microseconds=1)
 
 
 class Contents:
@@ -35,13 +31,15 @@ class Contents:
         """Entries of kinds that this release does not know."""
         self.payloads = 0
         """Payloads that an entry referred to for the first time."""
+        self.set_back: list[int] = []
+        """Entries that say that the clock was set back, where it was."""
         self.rotations: list[int] = []
         """Entries that change the key."""
 
     def take(self, section: Section) -> bool:
         """Whether the section's times fit what came before; only then it is taken in."""
         newest = section.newest if self._newest_us is None else self._newest_us
-        fits = section.back >= -_TOLERANCE_US and (self._newest_us is None or section.oldest >= newest - _TOLERANCE_US)
+        fits = section.back >= -TOLERANCE_US and (self._newest_us is None or section.oldest >= newest - TOLERANCE_US)
         if fits:
             self.payloads += section.payloads
             self.rotations += section.rotations
@@ -67,7 +65,11 @@ class Contents:
 
     def _time(self, place: int, parsed: Parsed) -> None:
         newest = parsed.time_us if self._newest_us is None else self._newest_us
-        if parsed.time_us < newest - _TOLERANCE_US:
+        if parsed.time_us < newest - TOLERANCE_US:
+            if isinstance(parsed.event, LedgerClockSetBack) and parsed.event.newest >= render_time(time_at(newest)):
+                self.set_back.append(place)
+                self._newest_us = parsed.time_us
+                return
             self._findings.add("time-backwards", f"entry {place} is older than the entries before it", place)
         self._newest_us = max(newest, parsed.time_us)
 

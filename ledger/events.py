@@ -932,6 +932,17 @@ class LedgerKeyRotated(Event):
     by: str
 
 
+@kind("ledger:clock_set_back", ocsf=ENTITY_MANAGEMENT, controls=("AU-8", "A.8.17"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerClockSetBack(Event):
+    """The machine's clock shows a time long before the newest entry: the times of earlier entries, or of later ones, are wrong."""
+
+    newest: str
+    """Time of the newest entry until then, as its leaf has it."""
+    seconds: int
+    """By how many whole seconds the clock is behind that."""
+
+
 # ---------------------------------------------------------------- the machinery
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine
 from ..errors import ConfigurationError, EvidenceError, LedgerError
 from ..redaction import Redactor
 from .bounds import LONGEST_ROW, LONGEST_VALUE, driver_of, loading, payload_row
+from .clock import Clock, machine_clock
 from .database import in_plain_words, make_engine, reading, require_file, require_schema, rows
 from .derived import find_derived, store_derived
 from .events import LedgerKeyRotated
@@ -45,7 +46,14 @@ class Ledger:
     """An append-only log of events, with its payloads and its signer."""
 
     def __init__(
-        self, files: LedgerFiles, engine: Engine, *, redactor: Redactor | None, read_only: bool, limits: "_Limits"
+        self,
+        files: LedgerFiles,
+        engine: Engine,
+        *,
+        redactor: Redactor | None,
+        read_only: bool,
+        limits: "_Limits",
+        clock: Clock,
     ) -> None:
         self._files = files
         self._engine = engine
@@ -57,6 +65,7 @@ class Ledger:
             self._keys.signer()
         self._redactor = redactor
         self._limits = limits
+        self._clock = clock
         self._tail: tuple[bytes, Sequence[bytes] | None] = (b"", None)
         """Root after the last batch of this instance, and the leaf hashes of its last tile: another root, and they are not used."""
 
@@ -87,6 +96,7 @@ class Ledger:
         read_only: bool = False,
         disk_reserve_mib: int = 64,
         wait_seconds: float = 30,
+        clock: Clock = machine_clock,
     ) -> Self:
         """Open an existing ledger; a missing one is a ConfigurationError, one of another release a LedgerError.
 
@@ -96,6 +106,7 @@ class Ledger:
             read_only: take no turn, need no signing key, and refuse to append.
             disk_reserve_mib: free space below which `check_reserve` refuses.
             wait_seconds: how long an append waits for other writers.
+            clock: the machine's; asked only where an event is older than the entries before it.
         """
         require_file(files.database)
         mode = "ro" if read_only else "rw"
@@ -106,7 +117,7 @@ class Ledger:
             with in_plain_words(files.database), reading(engine) as connection:
                 require_schema(connection, files.database)
             limits = _Limits(wait_seconds, disk_reserve_mib * _MIB)
-            return cls(files, engine, redactor=redactor, read_only=read_only, limits=limits)
+            return cls(files, engine, redactor=redactor, read_only=read_only, limits=limits, clock=clock)
         except BaseException:
             engine.dispose()
             raise
@@ -311,7 +322,7 @@ class Ledger:
             head = read_head(connection)
             require_continuity(connection, head, memory, signers[0].verifier)
             old = Signed(head.size, head.root)
-            batch = Batch(connection, head, self._tail[1] if self._tail[0] == head.root else None)
+            batch = Batch(connection, head, self._tail[1] if self._tail[0] == head.root else None, clock=self._clock)
             acknowledgements = batch.write(drafts, payloads)
             if (new := batch.head()) is not None:
                 store_checkpoint(connection, signers, new, old.size)

@@ -14,7 +14,15 @@ from ..errors import EvidenceError
 from .bounds import bounded_leaf
 from .codec import decode_leaf
 from .database import Row, rows
-from .events import Event, LedgerHeartbeat, LedgerOpened, RunFinished, ServiceStarted, ServiceStopped
+from .events import (
+    Event,
+    LedgerClockSetBack,
+    LedgerHeartbeat,
+    LedgerOpened,
+    RunFinished,
+    ServiceStarted,
+    ServiceStopped,
+)
 from .findings import Findings
 from .keychain import KeyChain
 
@@ -29,7 +37,7 @@ _OPENINGS = (
     "WHERE i.kind = 'ledger:opened' ORDER BY i.idx"
 )
 _SINCE_THE_FIRST_SERVICE = (
-    "SELECT i.idx, i.time_us, CASE WHEN i.kind IN ('service:started', 'service:stopped', 'ledger:heartbeat') "  # noqa: S608 - as above
+    "SELECT i.idx, i.time_us, CASE WHEN i.kind IN ('service:started', 'service:stopped', 'ledger:heartbeat', 'ledger:clock_set_back') "  # noqa: S608 - as above
     f"THEN {bounded_leaf('e.leaf')} END "
     "FROM event_index i JOIN entry e ON e.idx = i.idx "
     "WHERE i.idx >= (SELECT min(idx) FROM event_index WHERE kind = 'service:started') ORDER BY i.idx"
@@ -135,6 +143,8 @@ class _Watch:
             self._interval_us = event.interval_seconds * 1_000_000
         if not isinstance(time_us, int):
             return
+        if isinstance(event, LedgerClockSetBack):
+            self._last_us = time_us
         silence = time_us - self._last_us
         if self._running and self._interval_us and silence > _MISSED_HEARTBEATS * self._interval_us:
             message = (

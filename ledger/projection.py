@@ -10,7 +10,7 @@ from .codec import Parsed
 from .events import Event, PolicyDecided, RunFinished
 from .types import Draft
 
-__all__ = ["IndexRow", "microseconds", "outcome_of", "project", "project_draft", "tells_outcome"]
+__all__ = ["IndexRow", "microseconds", "outcome_of", "project", "project_draft", "tells_outcome", "time_at"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -64,3 +64,8 @@ def outcome_of(event: Event | None) -> str:
 def microseconds(time: datetime) -> int:
     """Whole microseconds since 1970, exactly."""
     return (time - _EPOCH) // _MICROSECOND
+
+
+def time_at(time_us: int) -> datetime:
+    """The same the other way round."""
+    return _EPOCH + time_us * _MICROSECOND

@@ -198,6 +198,12 @@ class _Checker:
         ]
         if self._outside:
             findings.checks.append(f"{self._outside} pins from outside")
+        if contents.set_back:
+            first, *more = contents.set_back
+            again = f", and {len(more)} more times" if more else ""
+            findings.not_checked.append(
+                f"when entries were written: the machine's clock was set back, as entry {first} says{again}"
+            )
         if contents.unknown:
             findings.not_checked.append(
                 f"the content of {contents.unknown} entries: this release does not know their kind"

@@ -9,7 +9,9 @@ The rules:
 4. In a mixed batch the new ones are appended and the known ones acknowledged, in the order given; one conflict, or anything else
    that is wrong with one draft, and nothing of the batch is written.
 5. Payloads are stored with the first entry that refers to them; every reference must have its bytes, every payload a reference.
-6. Time does not go back by more than ten minutes: a clock that was set back stops the log instead of misdating it.
+6. Time does not go back by more than ten minutes, unless the machine's clock did: then an entry of the ledger's own says so first,
+   and from there on time counts from what the clock shows now. A clock that was far ahead for a moment must not stop the log until
+   that time has come; and whoever sets the clock back to misdate what follows leaves that entry behind.
 7. What was written is signed for in the same transaction.
 
 Why the signer's memory is written after the commit and before the acknowledgement, and not earlier: before the commit it could be
@@ -21,29 +23,28 @@ up to a second after the batch that it is of (see `memory`).
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from ..errors import ConflictError, EvidenceError, LedgerError
-from .codec import encode_draft, parse_leaf, payload_refs, require_names
+from .clock import TOLERANCE_US, Clock, machine_clock, newest_time
+from .codec import encode_draft, parse_leaf, payload_refs, render_time, require_names
 from .database import Row, rows, write
+from .events import LedgerClockSetBack
 from .memory import Signed
 from .notes import Signer, Verifier, parse_checkpoint, sign_checkpoint
 from .payloads import require_honest
-from .projection import microseconds, project_draft
+from .projection import microseconds, project_draft, time_at
 from .tiles import hashes_below, stored_tree
 from .tree import TILE_HEIGHT, TILE_WIDTH, Frontier, fold, leaf_hash, node_hash
 from .types import Acknowledgement, Checkpoint, Draft, Payload
 
-__all__ = ["CLOCK_TOLERANCE", "Batch", "Head", "read_head", "require_continuity", "store_checkpoint"]
+__all__ = ["MACHINE", "Batch", "Head", "read_head", "require_continuity", "store_checkpoint"]
 
-CLOCK_TOLERANCE = timedelta(minutes=10)
-"""Writers prepare their drafts at the same time and are let in one after the other."""
-
+MACHINE = "custody"
+"""The actor of what the ledger says by itself."""
 _IDS_AT_ONCE = 500
-_TOLERANCE_US = CLOCK_TOLERANCE // timedelta(microseconds=1)
 _HALT_HINT = "keep everything as it is and run `custody verify` against an outside pin: an old copy was restored or the files were changed"
 
 
@@ -104,15 +105,19 @@ def store_checkpoint(connection: Connection, signers: Sequence[Signer], head: He
 class Batch:
     """The drafts of one append on their way into the tables."""
 
-    def __init__(self, connection: Connection, head: Head, tail: Sequence[bytes] | None = None) -> None:
+    def __init__(
+        self, connection: Connection, head: Head, tail: Sequence[bytes] | None = None, *, clock: Clock = machine_clock
+    ) -> None:
         """A batch on top of the head.
 
         Args:
             connection: its transaction.
             head: the state before.
+            clock: asked only where a draft is older than the entries before it.
             tail: leaf hashes of the tile that is not full yet, where they are known from the batch before.
         """
         self._connection = connection
+        self._clock = clock
         self._tail = tail
         self._old_size = head.size
         self._frontier = head.frontier
@@ -192,11 +197,11 @@ class Batch:
         return self._add(draft, offered)
 
     def _add(self, draft: Draft, offered: dict[str, Payload]) -> tuple[int, bytes, bool]:
-        index = self._old_size + len(self._entries)
         sequence = self._next_sequence(draft.run)
         leaf = encode_draft(draft, sequence)
         hashed = leaf_hash(leaf)
         self._require_time(draft)
+        index = self._old_size + len(self._entries)
         for ref in payload_refs(draft.event):
             self._store_payload(index, ref.id, offered.get(ref.id), ref.commitment)
         self._entries.append((index, leaf, draft.id))
@@ -218,15 +223,28 @@ class Batch:
     def _require_time(self, draft: Draft) -> None:
         time = microseconds(draft.time)
         if self._newest is None:
-            (found,) = next(rows(self._connection, "SELECT max(time_us) FROM event_index"))
-            self._newest = found if isinstance(found, int) else time
-        if time < self._newest - _TOLERANCE_US:
-            newest = datetime.fromtimestamp(self._newest // 1_000_000, UTC)
+            self._newest = newest_time(self._connection)
+        newest = time if self._newest is None else self._newest
+        if time < newest - TOLERANCE_US:
+            newest = self._by_the_clock(newest)
+        if time < newest - TOLERANCE_US:
             raise LedgerError(
-                f"the time of event `{draft.id}` is {draft.time.isoformat()}, the ledger's newest entry is of {newest.isoformat()}",
-                hint="set the machine's clock right; the ledger does not go back in time",
+                f"the time of event `{draft.id}` is {draft.time.isoformat()}, the ledger's newest entry is of {time_at(newest).isoformat()}",
+                hint="try again: the event was prepared too long before it was to be written",
             )
-        self._newest = max(self._newest, time)
+        self._newest = max(newest, time)
+
+    def _by_the_clock(self, newest: int) -> int:
+        """The time to count from: that of the newest entry, or of the clock, if that went back; then the ledger says so first."""
+        now = self._clock()
+        behind = newest - microseconds(now)
+        if behind <= TOLERANCE_US:
+            return newest
+        self._newest = microseconds(now)
+        said = LedgerClockSetBack(newest=render_time(time_at(newest)), seconds=behind // 1_000_000)
+        place = self._old_size + len(self._entries)
+        self._add(Draft(id=f"ledger/clock/{place}", event=said, actor=MACHINE, time=now), {})
+        return microseconds(now)
 
     def _store_payload(self, index: int, payload_id: str, payload: Payload | None, commitment: str) -> None:
         if any(row[0] == payload_id for row in self._payloads):

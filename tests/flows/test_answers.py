@@ -114,6 +114,15 @@ def test_an_approval_that_was_not_used_in_time_does_not_count(house: House, ask:
     assert continue_run(later, held.run, named(house, "scout")).end == "held"
 
 
+def test_an_approval_of_a_time_that_has_not_come_counts_for_nothing(house: House, ask: Ask) -> None:
+    """It was given while the clock was ahead, and would be valid for as long."""
+    held = go(house, ask(HIDDEN, who="scout"))
+    ahead = replace(house, clock=lambda: now() + timedelta(hours=2))
+    approve(ahead, held.run, named(house, "bob"), comment="")
+    assert continue_run(house, held.run, named(house, "scout")).end == "held"
+    approve(house, held.run, named(house, "bob"), comment="")
+
+
 @pytest.mark.jail
 def test_a_replayed_approval_counts_for_nothing(house: House, ask: Ask) -> None:
     """The very entry of an approval, written once more for another run of the same program."""
@@ -121,7 +130,7 @@ def test_a_replayed_approval_counts_for_nothing(house: House, ask: Ask) -> None:
     approve(house, held.run, named(house, "bob"), comment="")
     continue_run(house, held.run, named(house, "scout"))
     (event,) = (e.event for e in house.ledger.entries(run=held.run, kinds=("approval:granted",)))
-    consumed = approval_events(house.ledger.entries(run=held.run))
+    consumed = approval_events(house.ledger.entries(run=held.run), now=house.clock())
     assert isinstance(event, events.ApprovalGranted)
     state = approval_state(consumed, binding=event.binding, now=house.clock())
     assert (state.stage, state.approvals) == (ApprovalStage.CONSUMED, ())

@@ -65,18 +65,21 @@ class Book:
 
     def __init__(self, folder: Path) -> None:
         self.files = LedgerFiles(folder / "ledger.sqlite", folder / "keys")
-        self.now = self.newest = BEGAN
-        self.ledger = Ledger.create(self.files, origin="custody.local/test")
+        self.now = BEGAN
+        Ledger.create(self.files, origin="custody.local/test").close()
+        self.ledger = self.opened()
         self.directory = Directory.from_text(DIRECTORY)
         self.count = 0
         self.put("alice", None, events.LedgerRead(what="", decision="", first=None, last=None, entries=0))
 
     def put(self, actor: str, run: str | None, event: events.Event, payloads: Sequence[Payload] = ()) -> None:
         self.count += 1
-        # the ledger takes nothing that is older than its newest entry by more than ten minutes
-        time = max(self.now, self.newest - timedelta(minutes=10))
-        self.newest = max(self.newest, time)
-        self.ledger.append([Draft(id=f"event-{self.count}", event=event, actor=actor, time=time, run=run)], payloads)
+        self.ledger.append(
+            [Draft(id=f"event-{self.count}", event=event, actor=actor, time=self.now, run=run)], payloads
+        )
+
+    def opened(self) -> Ledger:
+        return Ledger.open(self.files, clock=lambda: self.now)
 
     def submit(self, actor: str, run: str, owner: str | None) -> None:
         code, asked = (self.ledger.seal(b"", media="x") for _ in range(2))
@@ -273,9 +276,10 @@ MINUTES = st.one_of(
     st.integers(-9, 9),
     st.integers(0, 180),
     st.integers(0, 5 * 24 * 60),
+    st.sampled_from([-24 * 60, -31 * 24 * 60, 365 * 24 * 60]),
     st.sampled_from([1, 10, 59, 60, 61, 24 * 60, 24 * 60 + 10, 30 * 24 * 60, 30 * 24 * 60 + 60]),
 )
-"""Also a little backwards, and across the edges of every window."""
+"""Also backwards, a little or by days, a year ahead, and across the edges of every window."""
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["run", "run", "run", "denied", "ask", "late ask", "forget", "spoil"]),
@@ -427,6 +431,22 @@ def test_an_entry_that_is_older_than_what_was_kept_counts(book: Book) -> None:
     book.now -= timedelta(minutes=9)
     worked(book, 1, minutes=0)
     assert book.told("scout", book.now) == counted(book, "scout", book.now)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_clock_that_was_far_ahead_for_a_moment_hides_nothing_that_came_after(
+    book: Book, monkeypatch: pytest.MonkeyPatch, *, asked: bool
+) -> None:
+    """Else whoever is denied, or has spent his budget, would be as new from then on."""
+    monkeypatch.setattr(following, "_KEEP_AFTER", 1)
+    right = book.now
+    for number, minutes in enumerate((1, 2, 365 * 70 * 24 * 60, 3, 4, 400, 401)):
+        book.now = right + timedelta(minutes=minutes)
+        play(book, number, ("run", "scout", "alice", 0, 1 if asked else 3))
+    told = book.told("scout", book.now)
+    assert told == counted(book, "scout", book.now)
+    assert told.runs_total == 7
+    assert book.ledger.count(kinds=("ledger:clock_set_back",)) == 1
 
 
 def test_entries_are_folded_in_the_order_of_the_ledger_where_clocks_went_back(book: Book) -> None:

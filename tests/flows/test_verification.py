@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 
 from custody.errors import CustodyError, EvidenceError, Exit, UsageError
 from custody.flows import pins
-from custody.flows.house import House, Places, open_house, open_ledger
+from custody.flows.house import House, Places, now, open_house, open_ledger
 from custody.flows.pins import keep_pin, read_pin
 from custody.flows.verification import check_receipt, prove, verify, write_receipt
 from custody.ledger import events
@@ -528,3 +529,23 @@ def test_a_changed_proof_and_what_is_no_proof_prove_nothing(house: House, tmp_pa
     for path in (tmp_path / "noise", tmp_path / "none", tmp_path):
         with pytest.raises(UsageError):
             check_receipt(path, key=house.places.verifier_key, files=house.settings.caller_files)
+
+
+# ---------------------------------------------------------------- a clock that was wrong
+
+
+def test_a_home_whose_clock_was_far_ahead_goes_on_and_verify_says_so(settings: Settings, tmp_path: Path) -> None:
+    ahead = now() + timedelta(days=365 * 70)
+    with open_house(settings, clock=lambda: ahead) as house:
+        denied = go(house, request_of(house, hosts=(HostRequest("a.example", 443),)))
+    with open_house(settings) as house:
+        again = go(house, request_of(house, hosts=(HostRequest("a.example", 443),)))
+        said = next(house.ledger.entries(kinds=("ledger:clock_set_back",)))
+        assert house.ledger.count(kinds=("ledger:clock_set_back",)) == 1
+    assert (denied.end, again.end) == ("denied", "denied")
+    pin = tmp_path / "pin.note"
+    verify(settings, actor="alice", write_pin_to=pin)
+    verified = verify(settings, actor="alice", pins=[str(pin)])
+    assert verified.exit_code == Exit.DONE
+    sentence = f"when entries were written: the machine's clock was set back, as entry {said.index} says"
+    assert sentence in verified.verification.not_checked
