@@ -13,11 +13,12 @@ from .memory import Signed, SignerMemory
 from .notes import Signer, Verifier, is_key_name
 from .tree import EMPTY_ROOT, HASH_BYTES
 
-__all__ = ["KeyDirectory", "require_origin"]
+__all__ = ["KeyDirectory", "require_origin", "sync_directory"]
 
 _PRIVATE = "signing.key"
 _PUBLIC = "verifier.key"
 _SUCCESSOR = "signing.key.next"
+_SUCCESSOR_PUBLIC = "verifier.key.next"
 _MEMORY = "last-signed.json"
 _LOST_HINT = "put it back from the copy that you keep: a key cannot be made again"
 
@@ -49,6 +50,7 @@ class KeyDirectory:
             _write_new(self.directory / _PRIVATE, signer.private_text() + "\n")
             _write_new(self.directory / _PUBLIC, f"{signer.verifier}\n")
             self.memory.remember(Signed(0, EMPTY_ROOT))
+            sync_directory(self.directory)
         except BaseException:
             self.remove()
             raise
@@ -86,28 +88,42 @@ class KeyDirectory:
         return found.st_ino, found.st_mtime_ns
 
     def prepare_successor(self, origin: str) -> Signer:
-        """Make the next key and keep it beside the present one, so that no crash can lose it once it has signed."""
+        """Make the next key and keep both halves beside the present ones, so that no crash can lose it once it has signed."""
         successor = Signer(origin, secrets.token_bytes(HASH_BYTES))
-        (self.directory / _SUCCESSOR).unlink(missing_ok=True)
-        _write_new(self.directory / _SUCCESSOR, successor.private_text() + "\n")
+        self.forget_successor()
+        try:
+            _write_new(self.directory / _SUCCESSOR_PUBLIC, f"{successor.verifier}\n")
+            _write_new(self.directory / _SUCCESSOR, successor.private_text() + "\n")
+            sync_directory(self.directory)
+        except BaseException:
+            self.forget_successor()
+            raise
         return successor
 
-    def successor(self) -> Signer | None:
-        """A next key whose rotation was not finished."""
-        path = f"{self.directory}/{_SUCCESSOR}"
-        return self._signer(Path(path)) if os.path.exists(path) else None  # noqa: PTH110 - at every append
+    @property
+    def has_successor(self) -> bool:
+        """Whether a next key lies there, be it whole or not."""
+        return any(os.path.lexists(f"{self.directory}/{name}") for name in (_SUCCESSOR, _SUCCESSOR_PUBLIC))
+
+    def successor(self) -> Signer:
+        """The next key whose rotation was not finished."""
+        return self._signer(self.directory / _SUCCESSOR)
 
     def promote(self, successor: Signer) -> None:
         """Make the next key the present one; the public half first, as what both have signed stands under either."""
-        fresh = self.directory / f"{_PUBLIC}.new"
-        fresh.unlink(missing_ok=True)
-        _write_new(fresh, f"{successor.verifier}\n")
-        fresh.replace(self.directory / _PUBLIC)
+        if self.verifier() != successor.verifier:
+            prepared = self.directory / _SUCCESSOR_PUBLIC
+            if not prepared.exists():  # by an earlier release, which wrote it only now
+                _write_new(prepared, f"{successor.verifier}\n")
+            prepared.replace(self.directory / _PUBLIC)
+            sync_directory(self.directory)
         (self.directory / _SUCCESSOR).replace(self.directory / _PRIVATE)
+        sync_directory(self.directory)
 
     def forget_successor(self) -> None:
         """Drop a next key that never signed."""
-        (self.directory / _SUCCESSOR).unlink(missing_ok=True)
+        for name in (_SUCCESSOR, _SUCCESSOR_PUBLIC):
+            (self.directory / name).unlink(missing_ok=True)
 
 
 def require_origin(origin: str) -> None:
@@ -117,6 +133,15 @@ def require_origin(origin: str) -> None:
             f"`{origin}` cannot name a ledger",
             hint="give a short name without spaces and plus signs, like `host.example/audit`",
         )
+
+
+def sync_directory(directory: Path) -> None:
+    """Put on disk which files there are."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read(path: Path) -> str:

@@ -24,12 +24,12 @@ from .clock import Clock, machine_clock
 from .database import in_plain_words, make_engine, reading, require_file, require_schema, rows
 from .derived import find_derived, store_derived
 from .events import LedgerKeyRotated
-from .keychain import rotations_in
-from .keys import KeyDirectory, require_origin
+from .keys import KeyDirectory, require_origin, sync_directory
 from .memory import Signed
 from .notes import Proof, Signer, parse_checkpoint, render_proof
 from .payloads import require_committed, seal
 from .queries import Wanted, count_entries, entry_at, entry_by_id, stream_entries
+from .rotation import finish_rotation, signer_in_force
 from .tables import ANCHORED_BY_PIN
 from .tiles import stored_tree
 from .tree import EMPTY_ROOT, Frontier
@@ -167,7 +167,13 @@ class Ledger:
             event = LedgerKeyRotated(old_key=str(signer.verifier), new_key=str(successor.verifier), by=actor)
             rotation = Draft(id=event_id, event=event, actor=actor, time=time)
             (acknowledgement,) = self._commit([rotation], (), [signer, successor])
-            self._keys.promote(successor)
+            try:
+                self._keys.promote(successor)
+            except OSError as error:
+                raise LedgerError(
+                    f"the new key is in force since entry {acknowledgement.index}, but cannot be put in its place: {error.strerror}",
+                    hint="mend that; whatever writes to the ledger next does it, and no other change of key is needed",
+                ) from error
         return acknowledgement
 
     def record_anchor(self, checkpoint: Checkpoint) -> None:
@@ -307,10 +313,10 @@ class Ledger:
         if self._read_only:
             raise LedgerError("the ledger was opened for reading only", hint="open it for writing")
         with in_plain_words(self._files.database), taking_turn(self._files.keys, self._limits.wait_seconds):
-            self._finish_rotation()
+            finish_rotation(self._engine, self._keys)
             identity = self._keys.identity()
             if self._signer is None or self._signer[0] != identity:  # another process may have rotated it
-                self._signer = (identity, self._keys.signer())
+                self._signer = (identity, signer_in_force(self._engine, self._keys))
             yield self._signer[1]
 
     def _commit(
@@ -332,18 +338,6 @@ class Ledger:
         if newest != memory:
             self._keys.memory.remember(newest)
         return acknowledgements
-
-    def _finish_rotation(self) -> None:
-        """A rotation that a crash interrupted: finished if its entry was committed, else undone."""
-        successor = self._keys.successor()
-        if successor is None:
-            return
-        with reading(self._engine) as connection:
-            newest = rotations_in(connection)[-1:]
-        if newest and newest[0].new == successor.verifier:
-            self._keys.promote(successor)
-        else:
-            self._keys.forget_successor()
 
 
 class _Limits:
@@ -372,7 +366,7 @@ def _create_database(database: Path, signer: Signer) -> None:
     finally:
         for name in (draft, Path(f"{draft}-wal"), Path(f"{draft}-shm")):
             name.unlink(missing_ok=True)
-    _sync_directory(database.parent)
+    sync_directory(database.parent)
 
 
 def _fill(engine: Engine, signer: Signer) -> None:
@@ -388,11 +382,3 @@ def _fill(engine: Engine, signer: Signer) -> None:
                 "INSERT INTO head (id, size, frontier, root) VALUES (1, 0, ?, ?)", (b"", EMPTY_ROOT)
             )
             store_checkpoint(connection, [signer], Head(0, Frontier(), EMPTY_ROOT), None)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

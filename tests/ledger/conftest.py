@@ -1,5 +1,7 @@
 """Ledgers to write to and to attack."""
 
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,3 +29,17 @@ def ledger(files: LedgerFiles) -> Iterator[Ledger]:
 def drafts() -> Drafts:
     """Makes drafts, one second after the other."""
     return Drafts()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Two MiB of room: a file system of its own for root, a limit on the size of files for everybody else."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root: run the tests as root to see the disk full")
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["/usr/bin/mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["/usr/bin/umount", place], check=True)

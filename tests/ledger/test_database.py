@@ -6,7 +6,7 @@ import resource
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -214,20 +214,6 @@ def test_a_file_that_may_not_grow_is_an_error_and_nothing_acknowledged_is_lost(
     assert ledger.size == acknowledged > 0
     ledger.append(drafts.several(5))
     assert verify_ledger(files, verifier_key=ledger.verifier_key).consistent
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Two MiB of room: a file system of its own for root, a limit on the size of files for everybody else."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root: run the tests as root to see the disk full")
-    place = tmp_path / "small"
-    place.mkdir()
-    subprocess.run(["/usr/bin/mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], check=True)
-    try:
-        yield place
-    finally:
-        subprocess.run(["/usr/bin/umount", place], check=True)
 
 
 @pytest.mark.mounts

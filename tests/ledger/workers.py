@@ -3,11 +3,13 @@
 python workers.py claim DATABASE KEYS COUNT            COUNT processes claim one run at the same moment
 python workers.py write DATABASE KEYS COUNT ENTRIES SECONDS    COUNT processes append one by one, so many and so long at least
 python workers.py crash DATABASE KEYS POINT            one process appends until it is killed at the point
+python workers.py steps DATABASE KEYS WORK FOLDER      for every step of the work a copy of the ledger in the folder, killed there
 """
 
 import itertools
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -17,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from custody.errors import ConflictError
-from custody.ledger import Draft, Ledger, LedgerFiles, ledger, memory, writing
-from custody.ledger.events import Event, LedgerHeartbeat, RunClaimed
+from custody.ledger import Draft, Ledger, LedgerFiles, derived, ledger, memory, writing
+from custody.ledger.events import ArtefactCollected, Event, LedgerHeartbeat, RunClaimed
+from custody.ledger.types import Derived
 
 POINTS: dict[str, tuple[str, Any, str]] = {
     "before-insert": ("before", writing.Batch, "_insert"),
@@ -95,6 +98,81 @@ def arm(point: str) -> None:
     (before if where == "before" else after)(owner, name)
 
 
+def steps(files: LedgerFiles, work: str, folder: Path) -> list[bool]:
+    """Do the work again and again, each time on a copy, each time killed a step later; whether it was said to be done."""
+    said: list[bool] = []
+    killed = True
+    while killed:
+        place = folder / str(len(said))
+        place.mkdir()
+        copy = LedgerFiles(place / "ledger.db", place / "keys")
+        shutil.copyfile(files.database, copy.database)
+        shutil.copytree(files.keys, copy.keys)
+        reading, writing_end = os.pipe()
+        child = os.fork()
+        if child == 0:
+            Killed(len(said))
+            with Ledger.open(copy) as opened:
+                WORK[work](opened)
+                os.write(writing_end, b"done")
+            os._exit(0)
+        os.close(writing_end)
+        with os.fdopen(reading, "rb") as answer:
+            said.append(answer.read() == b"done")
+        _pid, status = os.waitpid(child, 0)
+        killed = os.WIFSIGNALED(status)
+        assert os.WTERMSIG(status) == signal.SIGKILL if killed else os.WEXITSTATUS(status) == 0
+    return said
+
+
+class Killed:
+    """Dies before or after the so-manieth thing that this process does to its files, by whatever way it does it."""
+
+    def __init__(self, number: int) -> None:
+        self._left = number
+        for name in ("open", "write", "pwrite", "fsync", "fdatasync", "replace", "unlink", "link"):
+            self._watch(os, name)
+        for module in (writing, ledger, derived):
+            for name in ("write", "store_checkpoint", "store_derived"):
+                if hasattr(module, name):
+                    self._watch(module, name)
+
+    def _watch(self, owner: Any, name: str) -> None:
+        real = getattr(owner, name)
+
+        def watched(*arguments: Any, **named: Any) -> Any:
+            self._step()
+            done = real(*arguments, **named)
+            self._step()
+            return done
+
+        setattr(owner, name, watched)
+
+    def _step(self) -> None:
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._left -= 1
+
+
+def rotate(opened: Ledger) -> None:
+    opened.rotate_key(event_id="rotation", actor="root", time=datetime.now(UTC))
+
+
+def append(opened: Ledger) -> None:
+    """A batch with a payload that fills a tile."""
+    payload = opened.seal(b"content", media="text/plain")
+    batch = [draft(f"step-{number}", LedgerHeartbeat(interval_seconds=number), "run-1") for number in range(10)]
+    content = ArtefactCollected(name="a", sha256="", bytes=7, redactions=0, content=payload.ref)
+    opened.append([*batch, draft("step-payload", content, "run-1")], [payload])
+
+
+def keep(opened: Ledger) -> None:
+    opened.record_anchor(opened.checkpoint())
+    opened.keep_derived("baseline", version=1, state=Derived(opened.size, b"new"))
+
+
+WORK: dict[str, Callable[[Ledger], None]] = {"rotate": rotate, "append": append, "keep": keep}
+
 _GO = os.pipe()
 
 
@@ -141,6 +219,8 @@ def main() -> None:
             tell([int(done) for done in said])
         case "crash":
             crash(files, rest[0])
+        case "steps":
+            tell(steps(files, rest[0], Path(rest[1])))
 
 
 if __name__ == "__main__":
