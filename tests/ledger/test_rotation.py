@@ -318,7 +318,7 @@ def test_no_key_is_ever_in_the_database(ledger: Ledger, files: LedgerFiles, draf
     private.append((files.keys / "signing.key").read_text().strip())
     stored = b"".join(path.read_bytes() for path in files.database.parent.glob("ledger.db*"))
     for text in private:
-        secret = text.rpartition("+")[2]
+        secret = text.split("+", 4)[4]
         seed = base64.b64decode(secret)[1:]
         assert len(seed) == 32
         for form in (secret.encode(), seed, seed.hex().encode(), base64.b64encode(seed)):
