@@ -5,7 +5,6 @@ It must never create anything: `custody init` does (flows/setup.py).
 
 import os
 import secrets
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +16,7 @@ from ..ledger import Ledger, LedgerFiles, events
 from ..policies import Directory, Gate, PolicySet
 from ..redaction import Redactor
 from ..settings import Settings
-
-_WRITTEN_BY_OTHERS = 0o022
+from .belongings import require_ours
 
 __all__ = [
     "House",
@@ -30,7 +28,6 @@ __all__ = [
     "open_ledger",
     "policies_by_digest",
     "policies_in_force",
-    "require_ours",
     "stored_policies",
 ]
 
@@ -142,7 +139,7 @@ def open_ledger(settings: Settings, *, read_only: bool = False, clock: Callable[
         raise ConfigurationError(
             f"there is no custody home at `{settings.home}`", hint="run `custody init`, or set CUSTODY_HOME"
         )
-    require_ours(places)
+    require_ours(places.home, (places.directory, places.configuration), places.ledger)
     if not read_only:
         _require_writable(places)
     return Ledger.open(
@@ -153,30 +150,6 @@ def open_ledger(settings: Settings, *, read_only: bool = False, clock: Callable[
         wait_seconds=settings.ledger.wait_seconds,
         clock=clock,
     )
-
-
-def require_ours(places: Places) -> None:
-    """Refuse a home that others could have written: whoever can write it can make himself a principal, or rules of his own.
-
-    Raises:
-        ConfigurationError: a part of it belongs to somebody else, or can be written by somebody else.
-    """
-    parts = (places.home, places.directory, places.configuration, places.ledger.keys, places.ledger.database.parent)
-    for path in parts:
-        try:
-            found = path.stat()
-        except OSError:
-            continue  # what is missing is said where it is needed
-        if found.st_uid != os.geteuid():
-            raise ConfigurationError(
-                f"`{path}` belongs to uid {found.st_uid}, and custody runs as uid {os.geteuid()}",
-                hint="run custody as its owner, or `chown` it if it is yours; `custody verify` works on a copy of somebody else's home",
-            )
-        if found.st_mode & _WRITTEN_BY_OTHERS:
-            raise ConfigurationError(
-                f"`{path}` can be written by others than its owner: its mode is {stat.S_IMODE(found.st_mode):04o}",
-                hint=f"look whether anything in it was changed, then `chmod go-w {path}`",
-            )
 
 
 def _require_writable(places: Places) -> None:

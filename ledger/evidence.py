@@ -3,6 +3,7 @@
 It must never be used for the ledger's own work: what it opens may come from anybody.
 """
 
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -50,6 +51,7 @@ class Evidence(NamedTuple):
 @contextmanager
 def opened_as_evidence(database: Path) -> Iterator[Evidence]:
     """One read transaction on the database as it lies there, including what is still in its write-ahead log."""
+    database = Path(os.path.realpath(database))  # behind a link the log lies beside the file, not beside the link
     plain = database.absolute().as_uri() + "?mode=ro"
     if _opens(plain):
         yield from _connected(plain)

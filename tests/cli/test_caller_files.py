@@ -199,7 +199,14 @@ def test_the_ledgers_own_files_are_never_given_to_a_program(stage: Stage, name: 
     kinds = stage.kinds()
     for arguments in (("run", "-i", str(path), "open.py"), ("run", str(path)), ("verify", "--pin", str(path))):
         ran = stage.call(*arguments)
-        assert (ran.exit_code, "is part of the ledger or its keys" in ran.stderr) == (2, True), ran
+        if way == "hard link" and arguments[0] == "run":  # a home of which a file has two names is not even opened
+            assert (ran.exit_code, "has 2 names" in ran.stderr) == (1, True), ran
+        else:
+            assert (ran.exit_code, "is part of the ledger or its keys" in ran.stderr) == (2, True), ran
+    with pytest.raises(UsageError, match="is part of the ledger or its keys"):
+        CallerFiles(stage.home, None).read(path)
+    if way == "hard link":
+        path.unlink()
     assert stage.kinds() == kinds
 
 

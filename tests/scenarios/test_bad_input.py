@@ -73,6 +73,11 @@ def _no_ledger(stage: Stage) -> None:
     (stage.home / "ledger" / "ledger.sqlite").rename(stage.folder / "ledger.sqlite")
 
 
+def _linked_ledger(stage: Stage) -> None:
+    _no_ledger(stage)
+    (stage.home / "ledger" / "ledger.sqlite").symlink_to(stage.folder / "ledger.sqlite")
+
+
 def _garbage_key(stage: Stage) -> None:
     (stage.home / "keys" / "verifier.key").write_text("garbage\n")
 
@@ -131,6 +136,10 @@ BAD = {
     ),
     "keys that others can write": Bad(HELLO, 1, "keys` can be written by others", "", _open_to_all("keys")),
     "a ledger that others can write": Bad(HELLO, 1, "ledger` can be written by others", "", _open_to_all("ledger")),
+    "a database that others can write": Bad(
+        HELLO, 1, "ledger.sqlite` can be written by others", "chmod go-w", _open_to_all("ledger/ledger.sqlite")
+    ),
+    "a database elsewhere": Bad(HELLO, 1, "is a link to another place", "set CUSTODY_HOME", _linked_ledger),
     "a misspelt variable": Bad(
         HELLO, 1, "`CUSTODY_PROFIL`; the nearest is `CUSTODY_PROFILE`", "", environment={"CUSTODY_PROFIL": "strict"}
     ),
