@@ -11,9 +11,9 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import get_origin
+from typing import Annotated, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -120,13 +120,23 @@ class ApprovalSettings(_Section):
     )
 
 
+def _printable(text: str) -> str:
+    """Refuse what a terminal or a page would not show as it is; it stands in the head of both."""
+    if not text.isprintable() or not text.strip():
+        message = "it is empty, or holds control characters or line breaks"
+        raise ValueError(message)
+    return text
+
+
 class Settings(BaseSettings):
     """Everything that can be set, with its defaults."""
 
     model_config = SettingsConfigDict(env_prefix="CUSTODY_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
     home: Path = Field(description="where all state lives, mode 0700; only from the environment, default `~/.custody`")
-    organisation: str = Field("This organisation", max_length=80, description="the name in the head of reports")
+    organisation: Annotated[str, AfterValidator(_printable)] = Field(
+        "This organisation", max_length=80, description="the name in the head of reports"
+    )
     profile: str = Field("default", description="the profile of a run that names none")
     sandbox: SandboxSettings = SandboxSettings()
     dependencies: DependencySettings = DependencySettings()
@@ -163,9 +173,13 @@ class Settings(BaseSettings):
     def network_environment(self) -> dict[str, str]:
         """Variables that our own clients of the index need to reach it: certificates and proxies."""
         found = {name: os.environ[name] for name in _NETWORK_VARIABLES if name in os.environ}
-        if "SSL_CERT_FILE" not in found and (certificate := os.environ.get("PIP_CERT") or _of_pip("cert")):
-            found["SSL_CERT_FILE"] = certificate
-        return found
+        return found if self.certificates is None else {**found, "SSL_CERT_FILE": str(self.certificates)}
+
+    @property
+    def certificates(self) -> Path | None:
+        """The file of certificate authorities that our own clients believe; None for those of the system."""
+        found = os.environ.get("SSL_CERT_FILE") or os.environ.get("PIP_CERT") or _of_pip("cert")
+        return Path(found).expanduser() if found else None
 
     @property
     def prefect_client(self) -> dict[str, str]:

@@ -3,11 +3,13 @@
 It must never say or suggest that a package is up to date without an answer: what is not known is unknown, with a reason.
 """
 
+import ssl
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import httpx
 import orjson
@@ -36,21 +38,38 @@ class _Release:
 
 
 def check_freshness(
-    pins: Iterable[tuple[str, str]], *, index_url: str | None, now: datetime, timeout_seconds: float
+    pins: Iterable[tuple[str, str]],
+    *,
+    index_url: str | None,
+    certificates: Path | None = None,
+    now: datetime,
+    timeout_seconds: float,
 ) -> tuple[Freshness, ...]:
     """The latest version of each (name, version), neither yanked nor a pre-release; in the order given.
 
     Args:
         pins: canonical names and versions.
         index_url: a simple index that answers in JSON (PEP 691); None for the library's own default.
+        certificates: the file of certificate authorities to believe; None for those of the system.
         now: the time that the answers carry.
         timeout_seconds: for each package as a whole.
     """
     wanted = list(pins)
     endpoint = (index_url or PYPI_SIMPLE_ENDPOINT).rstrip("/")
+    try:
+        believed = ssl.create_default_context(cafile=certificates) if certificates is not None else True
+    except OSError as error:
+        reason = (
+            f"the certificates {shown(str(certificates))} cannot be read: {shown(error.strerror or 'no certificates')}"
+        )
+        return tuple(Freshness(name=name, used=used, latest=None, reason=reason, as_of=now) for name, used in wanted)
     with (
         httpx.Client(
-            timeout=timeout_seconds, follow_redirects=True, max_redirects=5, headers={"Accept": ACCEPT_JSON_ONLY}
+            verify=believed,
+            timeout=timeout_seconds,
+            follow_redirects=True,
+            max_redirects=5,
+            headers={"Accept": ACCEPT_JSON_ONLY},
         ) as client,
         ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="freshness") as pool,
     ):

@@ -6,12 +6,13 @@ A pin inside the home is not outside: whoever can rewrite the ledger can rewrite
 import asyncio
 import os
 import shutil
+import ssl
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
@@ -19,8 +20,9 @@ from ..caller_files import CallerFiles
 from ..errors import CustodyError, LedgerError, UsageError
 from ..ledger import Ledger, Pin
 from ..ledger.types import Checkpoint
+from .whereabouts import is_outside
 
-__all__ = ["Kept", "is_outside", "keep_newest", "keep_pin", "read_pin", "write_pin"]
+__all__ = ["Kept", "keep_newest", "keep_pin", "read_pin", "write_pin"]
 
 _PIN_BYTES = 64 * 1024
 _FETCH_SECONDS = 30
@@ -39,35 +41,56 @@ class Kept:
     """What could not be done about it though it was kept; empty if all is well."""
 
 
-def read_pin(source: str, files: CallerFiles) -> Pin:
+def read_pin(source: str, files: CallerFiles, *, certificates: Path | None = None) -> Pin:
     """A pin from a file or an http(s) address; one inside the home is not from outside.
+
+    Args:
+        source: as the caller gave it.
+        files: of the caller.
+        certificates: the file of certificate authorities to believe; None for those of the system.
 
     Raises:
         UsageError: it cannot be read, or is no signed note.
     """
-    if urlsplit(source).scheme in {"http", "https"}:
-        content, outside = _fetch(source), True
+    label, outside = source, True
+    if _is_address(source):
+        label = _public(source)
+        content = _fetch(source, label, certificates)
     else:
         content, outside = files.read(Path(source), called="pin", most=_PIN_BYTES), is_outside(Path(source), files.home)
     if _SIGNATURE not in content:
-        raise UsageError(f"pin `{source}` is no signed note", hint=_PIN_HINT)
-    return Pin(source, content.decode("utf-8", "replace"), outside=outside)
+        raise UsageError(f"pin `{label}` is no signed note", hint=_PIN_HINT)
+    return Pin(label, content.decode("utf-8", "replace"), outside=outside)
 
 
-def _fetch(address: str) -> bytes:
+def _is_address(source: str) -> bool:
+    try:
+        return urlsplit(source).scheme in {"http", "https"}
+    except ValueError:  # brackets that are no address
+        return False
+
+
+def _public(address: str) -> str:
+    """The address as it may be shown and recorded: without user, password and query."""
+    parts = urlsplit(address)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _fetch(address: str, label: str, certificates: Path | None) -> bytes:
     """No more than a pin may have and no longer than it may take, whatever the other side sends and however slowly."""
     try:
         with ThreadPoolExecutor(1) as beside:  # a loop of its own, also where one runs already
-            return beside.submit(asyncio.run, _download(address)).result()
-    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            return beside.submit(asyncio.run, _download(address, certificates)).result()
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
         raise UsageError(
-            f"pin `{address}` cannot be fetched: {type(error).__name__}", hint="check the address, or give a file"
+            f"pin `{label}` cannot be fetched: {type(error).__name__}", hint="check the address, or give a file"
         ) from error
 
 
-async def _download(address: str) -> bytes:
+async def _download(address: str, certificates: Path | None) -> bytes:
     content = b""
-    async with asyncio.timeout(_FETCH_SECONDS), httpx.AsyncClient(follow_redirects=False) as client:
+    believed = ssl.create_default_context(cafile=certificates) if certificates is not None else True
+    async with asyncio.timeout(_FETCH_SECONDS), httpx.AsyncClient(verify=believed, follow_redirects=False) as client:
         plain = {"Accept-Encoding": "identity"}
         async with client.stream("GET", address, headers=plain, timeout=_FETCH_SECONDS) as response:
             response.raise_for_status()
@@ -103,11 +126,6 @@ def write_pin(checkpoint: Checkpoint, path: Path) -> None:
         raise LedgerError(
             f"pin `{path}` cannot be written: {error.strerror}", hint="give another place with --write-pin"
         ) from error
-
-
-def is_outside(path: Path, home: Path) -> bool:
-    """Whether a place is beyond the home, wherever links lead to."""
-    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(home))
 
 
 def keep_newest(ledger: Ledger, folder: Path, *, home: Path) -> Kept:

@@ -62,6 +62,7 @@ def record_freshness(house: House, actor: str, *, since: datetime, until: dateti
     answers = check_freshness(
         chosen,
         index_url=house.settings.index_url,
+        certificates=house.settings.certificates,
         now=now,
         timeout_seconds=house.settings.dependencies.freshness_timeout_seconds,
     )

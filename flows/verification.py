@@ -18,8 +18,9 @@ from ..policies.types import Denied, Principal
 from ..settings import Settings
 from .access import authorise, subject_of
 from .house import House, Places, new_id, now, open_ledger
-from .pins import is_outside, read_pin
+from .pins import read_pin
 from .record import record
+from .whereabouts import is_outside
 
 __all__ = ["Issued", "Proved", "Verified", "check_receipt", "prove", "verify", "write_receipt"]
 
@@ -85,7 +86,7 @@ def verify(
     if write_pin_to is not None:
         files.require_writable(write_pin_to)
     page = None if report is None else files.read(report, called="the review")
-    read = [read_pin(pin, files) for pin in pins]
+    read = [read_pin(pin, files, certificates=settings.certificates) for pin in pins]
     verification = verify_ledger(
         places.ledger,
         verifier_key=_own_key(places) if key is None else _given_key(files, key),

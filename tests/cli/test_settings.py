@@ -1,5 +1,6 @@
 """What custody takes over from the configuration of pip and uv, so that one setting serves all of them."""
 
+import json
 import os
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def test_the_index_and_the_certificate_of_pip_are_ours(configured: Path) -> None
     settings = load_settings(configured / "home")
     assert settings.index_url == "https://index.invalid/simple"
     assert settings.network_environment["SSL_CERT_FILE"] == "/own/authority.pem"
+    assert settings.certificates == Path("/own/authority.pem")
 
 
 def test_variables_come_before_the_files_of_pip(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,3 +83,19 @@ def test_only_a_uid_is_taken_from_sudo(
 ) -> None:
     monkeypatch.setenv("SUDO_UID", said)
     assert load_settings(configured / "home").sudo_uid == uid
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "two\nlines", "\u202eteg", "nul\x00", "", "   ", "tab\t"])
+def test_a_name_of_the_organisation_that_cannot_be_shown_as_it_is_is_refused(configured: Path, name: str) -> None:
+    (configured / "custody.toml").write_text(f"organisation = {json.dumps(name)}\n")
+    with pytest.raises(
+        ConfigurationError, match=r"setting `organisation` cannot be used: .* control characters"
+    ) as error:
+        load_settings(configured)
+    assert error.value.message.isprintable()
+    assert "docs/settings.md" in error.value.hint
+
+
+def test_a_name_of_the_organisation_may_have_any_letters(configured: Path) -> None:
+    (configured / "custody.toml").write_text('organisation = "Müller & Söhne, 株式会社"\n')
+    assert load_settings(configured).organisation == "Müller & Söhne, 株式会社"

@@ -4,11 +4,13 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from custody.dependencies import check_freshness
 from custody.dependencies.types import Freshness
+from tests.conftest import OwnAuthority
 
 Reply = tuple[int, Mapping[str, str], bytes]
 Serve = Callable[[Callable[[str, bytes], Reply]], str]
@@ -146,3 +148,20 @@ def test_the_default_index_knows_a_newer_version(now: datetime) -> None:
     assert found.latest is not None
     assert int(found.latest.split(".")[0]) >= 2
     assert found.yanked is False
+
+
+def test_the_certificate_authority_of_an_organisation_is_believed_where_it_is_given(
+    now: datetime, own_authority: OwnAuthority, tmp_path: Path
+) -> None:
+    """Else `pip install` would work there, and every freshness be unknown."""
+    with own_authority.serving(json.dumps(_page("six", "1.0", "1.1")).encode(), _JSON["Content-Type"]) as address:
+        own, systems, none = (
+            check_freshness(
+                [("six", "1.0")], index_url=address, certificates=certificates, now=now, timeout_seconds=10
+            )[0]
+            for certificates in (own_authority.certificate, None, tmp_path / "none.pem")
+        )
+    assert (own.latest, own.reason) == ("1.1", "")
+    assert systems.latest is none.latest is None
+    assert "certificate verify failed" in systems.reason
+    assert "none.pem` cannot be read: `No such file or directory`" in none.reason

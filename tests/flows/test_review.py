@@ -1,14 +1,17 @@
 """A review reads the ledger, says what it found, and is on record itself."""
 
+import json
 from datetime import timedelta
 
 import pytest
 
 from custody.errors import UsageError
-from custody.flows.house import House
-from custody.flows.review import find_reviews, read_review, review_window
+from custody.flows.house import House, open_house
+from custody.flows.record import Batch
+from custody.flows.review import find_reviews, read_review, record_freshness, review_window
 from custody.ledger import events
 from custody.policies.types import HostRequest
+from tests.conftest import MakeHome, OwnAuthority
 
 from .conftest import HIDDEN, Ask, go, named
 
@@ -66,6 +69,35 @@ def test_reviews_are_found_newest_first(house: House) -> None:
 def test_a_review_that_is_not_there_is_said(house: House) -> None:
     with pytest.raises(UsageError, match="no review"):
         read_review(house, "review-0")
+
+
+def test_the_index_of_an_organisation_is_asked_under_the_certificate_that_pip_was_told_of(
+    make_home: MakeHome, monkeypatch: pytest.MonkeyPatch, own_authority: OwnAuthority
+) -> None:
+    page = {
+        "meta": {"api-version": "1.1"},
+        "name": "six",
+        "versions": ["1.17.0"],
+        "files": [{"filename": "six-1.17.0-py3-none-any.whl", "url": "/six", "hashes": {}}],
+    }
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("PIP_CERT", str(own_authority.certificate))
+    with own_authority.serving(json.dumps(page).encode(), "application/vnd.pypi.simple.v1+json") as address:
+        settings = make_home(configuration=f'\n[dependencies]\nindex_url = "{address}"\n')
+        with open_house(settings) as house:
+            batch, pin = Batch(house, "alice"), events.PinRecord(name="six", version="1.10.0", direct=True)
+            lock = batch.seal(b"", media="text/plain")
+            batch.add(
+                events.DependenciesResolved(
+                    lock_sha256="0" * 64, source="", resolver="given", total=1, pins=(pin,), lock=lock
+                )
+            )
+            batch.write()
+            until = house.clock() + timedelta(seconds=1)
+            assert record_freshness(house, "alice", since=until - timedelta(hours=1), until=until) == 1
+            (fresh,) = [entry.event for entry in house.ledger.entries(kinds=("dependencies:freshness",))]
+    assert isinstance(fresh, events.DependenciesFreshness)
+    assert [(p.name, p.latest, p.reason) for p in fresh.packages] == [("six", "1.17.0", "")]
 
 
 @pytest.mark.online

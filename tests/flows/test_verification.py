@@ -22,7 +22,7 @@ from custody.flows.verification import check_receipt, prove, verify, write_recei
 from custody.ledger import events
 from custody.policies.types import HostRequest
 from custody.settings import Settings, load_settings
-from tests.conftest import MakeHome
+from tests.conftest import MakeHome, OwnAuthority
 
 from .conftest import go, named, request_of
 
@@ -87,6 +87,74 @@ def test_a_link_from_outside_into_the_home_is_inside(settings: Settings, tmp_pat
     verify(settings, actor="alice", write_pin_to=settings.home / "pin.note")
     (tmp_path / "link.note").symlink_to(settings.home / "pin.note")
     assert not read_pin(str(tmp_path / "link.note"), settings.caller_files).outside
+
+
+PIN_NAMES = [
+    "home/pin.note",
+    "home/../home/./pin.note",
+    "home/state/../pin.note",
+    "link.note",
+    "link-to-the-home/pin.note",
+    "link-to-link/pin.note",
+    "home/repository/pin.note",
+    "second-name.note",
+]
+
+
+@pytest.mark.parametrize("name", PIN_NAMES)
+@pytest.mark.parametrize("relative", [False, True], ids=["absolute", "relative"])
+def test_a_pin_inside_the_home_is_inside_by_any_name(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, *, relative: bool
+) -> None:
+    verify(settings, actor="alice", write_pin_to=settings.home / "pin.note")
+    (tmp_path / "link.note").symlink_to(settings.home / "pin.note")
+    (tmp_path / "link-to-the-home").symlink_to(settings.home)
+    (tmp_path / "link-to-link").symlink_to("link-to-the-home")
+    (tmp_path / "second-name.note").hardlink_to(settings.home / "pin.note")
+    (settings.home / "repository").mkdir()
+    git(settings.home / "repository", "init", "--quiet")
+    shutil.copy(settings.home / "pin.note", settings.home / "repository")
+    monkeypatch.chdir(tmp_path)
+    verified = verify(settings, actor="alice", pins=[name if relative else f"{tmp_path}/{name}"])
+    assert (verified.exit_code, verified.verification.consistent) == (Exit.UNANCHORED, True)
+    assert any("lies inside the home, so it anchors nothing" in remark for remark in verified.remarks)
+
+
+def test_a_file_with_two_names_of_which_none_is_in_the_home_is_outside(settings: Settings, tmp_path: Path) -> None:
+    verify(settings, actor="alice", write_pin_to=tmp_path / "pin.note")
+    (tmp_path / "second-name.note").hardlink_to(tmp_path / "pin.note")
+    assert verify(settings, actor="alice", pins=[str(tmp_path / "second-name.note")]).exit_code == Exit.DONE
+
+
+@pytest.mark.mounts
+@pytest.mark.parametrize("folder", ["", "state"])
+def test_a_part_of_the_home_that_is_mounted_elsewhere_is_inside(
+    settings: Settings, tmp_path: Path, folder: str
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a folder at another place needs root: run the tests as root")
+    place = tmp_path / "else where"
+    place.mkdir()
+    subprocess.run(["/usr/bin/mount", "--bind", settings.home / folder, place], check=True)
+    try:
+        written = verify(settings, actor="alice", write_pin_to=place / "pins" / "pin.note")
+        assert (settings.home / folder / "pins" / "pin.note").is_file()
+        assert any("the pin was written inside the home" in remark for remark in written.remarks)
+        assert verify(settings, actor="alice", pins=[str(place / "pins" / "pin.note")]).exit_code == Exit.UNANCHORED
+        behind = load_settings(place) if folder == "" else settings
+        assert verify(behind, actor="alice", pins=[str(settings.home / folder / "pins" / "pin.note")]).exit_code == 9
+    finally:
+        subprocess.run(["/usr/bin/umount", place], check=True)
+
+
+@pytest.mark.parametrize(
+    "address", ["file:///{}", "FILE://{}", "file:{}", "ftp://example.org/{}", "data:,{}", "http[://{}"]
+)
+def test_only_a_path_or_a_web_address_is_a_pin(settings: Settings, tmp_path: Path, address: str) -> None:
+    pin = tmp_path / "pin.note"
+    verify(settings, actor="alice", write_pin_to=pin)
+    with pytest.raises(UsageError, match="cannot be read"):
+        verify(settings, actor="alice", pins=[address.format(pin)])
 
 
 def test_a_rolled_back_ledger_is_found_by_the_pin_and_by_nothing_else(settings: Settings, tmp_path: Path) -> None:
@@ -229,6 +297,38 @@ def test_a_pin_is_fetched_from_an_address(settings: Settings, tmp_path: Path) ->
         verify(settings, actor="alice", pins=[address])
 
 
+def test_the_certificate_authority_that_pip_was_told_of_serves_pins_too(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_authority: OwnAuthority
+) -> None:
+    pin = tmp_path / "pin.note"
+    verify(settings, actor="alice", write_pin_to=pin)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("PIP_CERT", str(own_authority.certificate))
+    with own_authority.serving(pin.read_bytes(), "text/plain") as address:
+        assert verify(settings, actor="alice", pins=[address]).exit_code == Exit.DONE
+        for other in (os.devnull, str(tmp_path / "none.pem")):
+            monkeypatch.setenv("PIP_CERT", other)
+            with pytest.raises(UsageError, match="cannot be fetched"):
+                verify(settings, actor="alice", pins=[address])
+
+
+def test_what_is_secret_in_an_address_is_neither_shown_nor_recorded(
+    settings: Settings, make_home: MakeHome, tmp_path: Path
+) -> None:
+    foreign = tmp_path / "foreign.note"
+    verify(make_home("other"), actor="alice", write_pin_to=foreign)
+    with serving(foreign.read_bytes()) as address:
+        secret = address.replace("://", "://reader:s3cret-word@") + "?token=s3cret-word"
+        verified = verify(settings, actor="alice", pins=[secret])
+        assert verified.exit_code == Exit.TAMPERED
+        assert f"{address} cannot be used" in verified.verification.problems[0].message
+    with pytest.raises(UsageError) as caught:
+        verify(settings, actor="alice", pins=[secret])
+    assert "s3cret" not in caught.value.message
+    with open_ledger(settings) as ledger:
+        assert not [entry for entry in ledger.entries() if b"s3cret" in entry.leaf]
+
+
 @contextmanager
 def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
     """An address behind which somebody writes to the socket as he likes, until the other side hangs up."""
@@ -299,12 +399,13 @@ def test_no_more_is_read_from_an_address_than_a_pin_may_have(settings: Settings)
     "head",
     [
         b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>",
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b",
         b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort",
         b"\x00\xff not HTTP at all\r\n\r\n",
     ],
-    ids=["redirect", "page", "packed", "cut", "noise"],
+    ids=["redirect", "redirect to a file", "page", "packed", "cut", "noise"],
 )
 def test_what_is_no_note_is_refused_from_an_address_too(settings: Settings, head: bytes) -> None:
     with answering(lambda connection: connection.sendall(head)) as address, pytest.raises(UsageError):
