@@ -94,7 +94,7 @@ class Installer:
             reason = Redactor().redact_text(last_lines(finished.stderr, count=6))
             raise DependencyError(
                 f"the packages of the lock could not be installed: {shown(reason, longest=600)}",
-                hint="make the lock anew from the same index; only wheels are taken, and every hash has to fit",
+                hint="make the lock anew from the index that custody uses; only wheels are taken, and every hash has to fit",
             )
 
     def _scrubbed(self, folder: Path) -> dict[str, str]:

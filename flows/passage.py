@@ -80,6 +80,8 @@ class Result:
     packages: int = 0
     notes: tuple[str, ...] = ()
     """What the caller should hear though it decided nothing."""
+    hint: str = ""
+    """What to do about it, where that is known better than from the end alone."""
 
     @property
     def exit_code(self) -> Exit:

@@ -169,6 +169,7 @@ def build(house: House, passage: Passage) -> None:
     except DependencyError as error:
         failed = events.EnvironmentRejected(environment="", lock_sha256=passage.lock.sha256, reason=error.message[:300])
         ending.end_without_execution(house, passage, "blocked", error.message, extra=[failed])
+        passage.result = replace(_ended(passage), hint=error.hint)
         return
     wall_ms = round((time.monotonic() - began) * 1000)
     record(
@@ -177,6 +178,12 @@ def build(house: House, passage: Passage) -> None:
         actor=passage.request.principal.id,
         run=passage.run,
     )
+
+
+def _ended(passage: Passage) -> Result:
+    if passage.result is None:
+        raise SandboxError("there is no result of this run", hint="give it its end before")
+    return passage.result
 
 
 def declared_languages(house: House) -> tuple[Language, ...]:

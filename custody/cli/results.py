@@ -141,10 +141,10 @@ def _say_reasons(done: "Result") -> None:
 
 
 def _hint(done: "Result") -> str:
+    if done.hint:
+        return shown(done.hint)
     match done.end:
         case "blocked":
-            if not done.rules:  # nobody decided it: the environment could not be built
-                return "make the lock anew from the index that custody uses; only wheels are taken, and every hash has to fit"
             return "`custody audit FILE` shows the findings; `custody advisories import FILE` brings advisory data"
         case "denied":
             return "`custody check` says what would make it pass"
