@@ -246,6 +246,10 @@ def _class_schema(cls: type) -> core_schema.CoreSchema:
     """Strict schema of a dataclass of the catalogue; whatever type is not in the grammar is a TypeError."""
     hints = typing.get_type_hints(cls)
     fields = dataclasses.fields(cls)
+    for field in fields:
+        if not field.name.isascii():  # keys sort alike everywhere only in ASCII
+            message = f"`{field.name}` is no name of a field of the catalogue"
+            raise TypeError(message)
     arguments = core_schema.dataclass_args_schema(
         cls.__name__,
         # every field stands in the leaf, also those with defaults: an entry is complete in itself

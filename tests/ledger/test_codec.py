@@ -228,6 +228,62 @@ def test_references_to_payloads_are_found_wherever_they_stand() -> None:
     assert list(payload_refs(end())) == list(payload_refs(egress())) == []
 
 
+def test_a_leaf_of_exactly_its_bound_is_taken_and_one_of_a_byte_more_is_not() -> None:
+    held = RunHeld(decision="d", roles=(), binding="", expires="")
+    bound = RunHeld.KIND.max_bytes
+    exact = replace(held, binding="x" * (bound - len(encode_draft(draft_of(held), None))))
+    leaf = encode_draft(draft_of(exact), None)
+    assert len(leaf) == bound
+    assert decode_leaf(0, leaf).event == exact
+    larger = replace(exact, binding=exact.binding + "x")
+    with pytest.raises(LedgerError, match=f"would take {bound + 1} bytes where {bound} are allowed"):
+        encode_draft(draft_of(larger), None)
+    with pytest.raises(EvidenceError, match="longer than its kind"):
+        decode_leaf(0, leaf.replace(b'"binding":"', b'"binding":"x'))
+
+
+def test_a_leaf_of_an_unknown_kind_has_at_most_32_kib() -> None:
+    empty = leaf_with(kind="moon:landed", body={"a": ""})
+    exact = leaf_with(kind="moon:landed", body={"a": "x" * (32 * 1024 - len(empty))})
+    assert decode_leaf(0, exact).leaf == exact
+    with pytest.raises(EvidenceError, match="longer than its kind"):
+        decode_leaf(0, exact.replace(b'"a":"', b'"a":"x'))
+
+
+@pytest.mark.parametrize("body", [{"a": 1 << 53}, {"a": -(1 << 53)}, {"a": [{"b": 1 << 60}]}])
+def test_a_number_past_53_bits_is_refused_in_an_unknown_kind_too(body: object) -> None:
+    content = orjson.loads(leaf_with(kind="moon:landed"))
+    with pytest.raises(EvidenceError, match="53-bit"):
+        decode_leaf(0, orjson.dumps(content | {"body": body}, option=orjson.OPT_SORT_KEYS))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Accented(Event):
+    """A field that is no ASCII."""
+
+    größe: int  # noqa: PLC2401 - because that is what is refused
+
+
+def test_a_field_outside_ascii_has_no_codec() -> None:
+    with pytest.raises(TypeError, match="`größe` is no name of a field"):
+        validator_of(Accented)
+
+
+def test_the_catalogue_has_every_kind_of_the_design() -> None:
+    design = """
+        run:submitted run:held run:claimed run:started run:finished run:late_result run:cancelled run:withdrawn
+        policy:decided policy:changed policy:rejected approval:granted approval:refused approval:expired approval:consumed
+        dependencies:resolved dependencies:audited dependencies:freshness dependencies:reaudited
+        environment:built environment:reused environment:rejected environment:removed slot:discarded
+        principal:added principal:disabled notification:sent notification:failed reconciliation:completed
+        egress:attempted command:observed file:observed artefact:collected syscall:denied output:redacted
+        advisories:imported review:completed review:signed finding:raised finding:marked
+        ledger:opened ledger:heartbeat ledger:verified ledger:read ledger:exported ledger:erased ledger:key_rotated
+        service:started service:stopped schedule:registered stop:ordered stop:released access:denied doctor:refused
+    """
+    assert {*design.split()} <= {name for name, _version in CATALOGUE}
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Loose(Event):
     """Nothing that may stand in the catalogue."""
