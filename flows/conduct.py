@@ -148,6 +148,7 @@ def continue_run(
             f"run `{run}` is {state}, not held", hint="only a run that waits for an approval can be continued"
         )
     authorise(house, caller, "continueRun", subject=run, about=subject_of(run, known))
+    house.ledger.check_reserve()
     passage = take_up(house, run)
     if isinstance(passage, Result):
         return passage

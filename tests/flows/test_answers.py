@@ -5,12 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from custody.errors import CustodyError, Exit, UsageError
+from custody.errors import CustodyError, Exit, LedgerError, UsageError
 from custody.flows import approvals
 from custody.flows.approvals import approval_events, approve, held_for, held_for_all, refuse
 from custody.flows.conduct import continue_run
 from custody.flows.house import House, now, open_house
-from custody.ledger import events
+from custody.flows.passage import RunState, state_of
+from custody.ledger import Ledger, events
 from custody.policies import approval_state
 from custody.policies.types import ApprovalStage
 from tests.conftest import DIRECTORY, MakeHome
@@ -167,3 +168,13 @@ def test_hostile_purposes_and_tickets_are_denied_on_record(house: House, ask: As
         assert (done.end, done.rules) == ("denied", ("submit-texts",))
         assert "one plain line" in done.explanation
         assert kinds(house, done.run) == ["run:submitted", "policy:decided", "run:finished"]
+
+
+def test_too_little_disk_lets_no_held_run_go_on_and_it_stays_held(house: House, ask: Ask) -> None:
+    held = go(house, ask(HIDDEN, who="scout"))
+    approve(house, held.run, named(house, "bob"), comment="")
+    with Ledger.open(house.places.ledger, disk_reserve_mib=1 << 30) as careful:
+        with pytest.raises(LedgerError, match="kept in reserve") as caught:
+            continue_run(replace(house, ledger=careful), held.run, named(house, "scout"))
+        assert caught.value.exit_code == Exit.LEDGER
+    assert state_of(list(house.ledger.entries(run=held.run))) is RunState.HELD
