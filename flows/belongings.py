@@ -40,7 +40,7 @@ def require_ours(home: Path, files: Sequence[Path], ledger: LedgerFiles) -> None
 def _files_of(ledger: LedgerFiles) -> Iterator[Path]:
     """Everything that the ledger reads and writes by its name."""
     yield ledger.database
-    for suffix in ("-wal", "-shm"):
+    for suffix in ("-wal", "-shm", "-journal"):
         yield ledger.database.with_name(ledger.database.name + suffix)
     try:
         with os.scandir(ledger.keys) as found:

@@ -7,11 +7,11 @@ outside pin that agreed.
 import hashlib
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..caller_files import CallerFiles
-from ..errors import ConfigurationError, CustodyError, Exit, UsageError
+from ..errors import ConfigurationError, CustodyError, Exit, LedgerError, UsageError
 from ..ledger import Draft, Entry, Pin, Verification, check_proof, events, verify_ledger
 from ..ledger.types import Checkpoint, Inclusion
 from ..policies.types import Denied, Principal
@@ -25,6 +25,8 @@ from .whereabouts import is_outside
 __all__ = ["Issued", "Proved", "Verified", "check_receipt", "prove", "verify", "write_receipt"]
 
 _PROOF_BYTES = 64 * 1024
+_UNFIT_TO_WRITE = {"schema-changed", "database-damaged", "database-unreadable", "database-missing"}
+"""Nothing is written into such a file: a trigger that somebody put there would run, and a damage grow."""
 _KEY_BYTES = 4 * 1024
 _KEY_HINT = "give a copy of `keys/verifier.key`: one line, the name of the ledger and two words behind it"
 
@@ -89,7 +91,7 @@ def verify(
     read = [read_pin(pin, files, certificates=settings.certificates) for pin in pins]
     verification = verify_ledger(
         places.ledger,
-        verifier_key=_own_key(places) if key is None else _given_key(files, key),
+        verifier_key=_own_key(settings) if key is None else _given_key(files, key),
         pins=read,
         from_pin=from_pin,
         progress=progress,
@@ -150,12 +152,12 @@ def _anchored(settings: Settings, checkpoint: Checkpoint, place: Path, *, record
     return []
 
 
-def _own_key(places: Places) -> str:
-    """The key that lies in the home."""
-    path = places.verifier_key
+def _own_key(settings: Settings) -> str:
+    """The key that lies in the home, which may be a copy from anybody."""
+    path, files = Places(settings.home).verifier_key, replace(settings.caller_files, sudo_uid=None)
     try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        return files.read(path, called="the verifier key", most=_KEY_BYTES, handed_out=True).decode("utf-8").strip()
+    except (UsageError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"the verifier key `{path}` cannot be read",
             hint="give --key FILE with the copy that was given away, or set CUSTODY_HOME to the right home",
@@ -171,6 +173,11 @@ def _given_key(files: CallerFiles, path: Path) -> str:
 
 
 def _record(settings: Settings, actor: str, verification: Verification) -> int:
+    found = {problem.code for problem in verification.problems}
+    if found & _UNFIT_TO_WRITE:
+        raise LedgerError(
+            "what would be written to is no ledger of this release, or is damaged", hint="keep it as it is"
+        )
     event = events.LedgerVerified(
         size=verification.size,
         root=verification.root.hex(),

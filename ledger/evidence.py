@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import islice
@@ -17,13 +17,23 @@ from typing import NamedTuple
 from sqlalchemy import Connection, create_mock_engine
 from sqlalchemy.exc import DBAPIError
 
+from ..errors import LedgerError
 from .database import make_engine, reading, rows
 from .findings import Findings
 from .tables import METADATA, REVISION, TRIGGERS
 
-__all__ = ["Evidence", "check_schema", "damage_of", "opened_as_evidence", "orphans_of", "unreadable"]
+__all__ = [
+    "Evidence",
+    "check_schema",
+    "damage_of",
+    "opened_as_evidence",
+    "orphans_of",
+    "strange_companions",
+    "unreadable",
+]
 
 _WAIT_SECONDS = 5.0
+_COPY_ATTEMPTS = 5
 _MOST_ORPHANS = 100
 _ALEMBIC_TABLE = (
     "CREATE TABLE alembic_version (\n\tversion_num VARCHAR(32) NOT NULL, \n\t"
@@ -63,9 +73,19 @@ def opened_as_evidence(database: Path) -> Iterator[Evidence]:
         return
     with tempfile.TemporaryDirectory(prefix="custody-verify-") as folder:
         copy = Path(folder) / "copy.db"
-        shutil.copyfile(database, copy)
-        shutil.copyfile(log, copy.with_name("copy.db-wal"))
+        _copy_at_rest(((database, copy), (log, copy.with_name("copy.db-wal"))))
         yield from _connected(copy.as_uri() + "?mode=rw")
+
+
+def strange_companions(database: Path) -> list[str]:
+    """What lies where SQLite keeps its logs and is no file: it would be opened with the database, and perhaps waited for."""
+    database = Path(os.path.realpath(database))
+    places = [database.with_name(database.name + suffix) for suffix in ("-wal", "-shm", "-journal")]
+    return [
+        f"beside the database lies `{place.name}`, which is not a plain file"
+        for place in places
+        if os.path.lexists(place) and not place.is_file()
+    ]
 
 
 def unreadable(error: Exception) -> str | None:
@@ -131,6 +151,25 @@ def _expected_schema() -> dict[tuple[str, str], object]:
     finally:
         memory.close()
     return {(kind, name): sql for kind, name, sql in found}
+
+
+def _copy_at_rest(pairs: Sequence[tuple[Path, Path]]) -> None:
+    """Copy files that belong together, as they were at one moment: whoever writes them elsewhere moves pages from one to the other."""
+    for _ in range(_COPY_ATTEMPTS):
+        before = [_state_of(source) for source, _target in pairs]
+        for source, target in pairs:
+            shutil.copyfile(source, target)
+        if before == [_state_of(source) for source, _target in pairs]:
+            return
+    raise LedgerError(
+        f"`{pairs[0][0]}` is written all the time, and nothing can be locked where it is seen from",
+        hint="verify it where it is written, or verify a copy that was made while nobody wrote",
+    )
+
+
+def _state_of(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _opens(uri: str) -> bool:

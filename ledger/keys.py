@@ -5,6 +5,7 @@ It must never write a key into the database, and never leave half a key behind.
 
 import os
 import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +21,8 @@ _PUBLIC = "verifier.key"
 _SUCCESSOR = "signing.key.next"
 _SUCCESSOR_PUBLIC = "verifier.key.next"
 _MEMORY = "last-signed.json"
+_KEY_BYTES = 4096
+"""Far more than a key takes."""
 _LOST_HINT = "put it back from the copy that you keep: a key cannot be made again"
 
 
@@ -145,8 +148,13 @@ def sync_directory(directory: Path) -> None:
 
 
 def _read(path: Path) -> str:
+    """The text of a key file, which is one line: no more than that is read, and nothing but a file is waited for."""
     try:
-        return path.read_text(encoding="utf-8")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ConfigurationError(f"the ledger's key is not a plain file: `{path}`", hint=_LOST_HINT)
+            return file.read(_KEY_BYTES).decode("utf-8")
     except FileNotFoundError as error:
         raise ConfigurationError(f"the ledger's key is missing: `{path}`", hint=_LOST_HINT) from error
     except (OSError, UnicodeDecodeError) as error:

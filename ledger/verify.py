@@ -19,7 +19,7 @@ from ..errors import ConfigurationError, EvidenceError, LedgerError
 from .bounds import LONGEST_OF_MANY, bounded_text, loading
 from .contents import Contents
 from .database import in_plain_words, reading, rows
-from .evidence import Evidence, check_schema, damage_of, opened_as_evidence, orphans_of, unreadable
+from .evidence import Evidence, check_schema, damage_of, opened_as_evidence, orphans_of, strange_companions, unreadable
 from .findings import Findings
 from .keychain import KeyChain, rotations_in
 from .keys import KeyDirectory
@@ -101,6 +101,9 @@ class _Checker:
             if not self._landmarks and not self._pins:
                 raise ConfigurationError(f"there is no ledger at `{self._files.database}`", hint="run `custody init`")
             self._findings.add("database-missing", f"there is no database at `{self._files.database}`")
+            return
+        if strange := strange_companions(self._files.database):
+            self._findings.add("database-unreadable", strange[0])
             return
         try:
             with opened_as_evidence(self._files.database) as evidence:

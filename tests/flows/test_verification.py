@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from custody.errors import CustodyError, EvidenceError, Exit, UsageError
+from custody.errors import ConfigurationError, CustodyError, EvidenceError, Exit, UsageError
 from custody.flows import pins
 from custody.flows.house import House, Places, now, open_house, open_ledger
 from custody.flows.pins import keep_pin, read_pin
@@ -544,6 +544,37 @@ def test_on_a_read_only_medium_it_checks_and_says_that_it_did_not_record(
     verified = verify(copy, actor="alice", pins=[str(pin)])
     assert verified.exit_code == Exit.DONE
     assert verified.recorded is None
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.write_bytes(bytes(1 << 20))])
+def test_a_copy_with_something_else_in_the_place_of_its_key_asks_for_one(
+    settings: Settings, make: Callable[[Path], None]
+) -> None:
+    key = Places(settings.home).verifier_key
+    kept = key.read_text()
+    key.unlink()
+    make(key)
+    with pytest.raises(ConfigurationError, match=r"verifier key .* cannot be read") as caught:
+        verify(settings, actor="alice")
+    assert "give --key FILE" in caught.value.hint
+    elsewhere = settings.home.parent / "verifier.key"
+    elsewhere.write_text(kept)
+    assert verify(settings, actor="alice", key=elsewhere).exit_code == Exit.UNANCHORED
+
+
+def test_nothing_is_written_into_a_ledger_whose_schema_is_somebodys_own(settings: Settings) -> None:
+    """A trigger in a copy from anybody would run, and need never end."""
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n"
+    with sqlite3.connect(Places(settings.home).ledger.database) as connection:
+        connection.execute(f"CREATE TRIGGER mine BEFORE INSERT ON entry BEGIN {endless}; END")
+    connection.close()
+    verified = verify(settings, actor="alice")
+    assert verified.exit_code == Exit.TAMPERED
+    assert [problem.code for problem in verified.verification.problems] == ["schema-changed"]
+    assert (verified.recorded, verified.remarks[-1]) == (
+        None,
+        "the verdict was not recorded: what would be written to is no ledger of this release, or is damaged",
+    )
 
 
 # ---------------------------------------------------------------- one entry

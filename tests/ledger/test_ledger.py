@@ -1,5 +1,6 @@
 """Creating, opening, appending, reading."""
 
+import os
 import stat
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -65,6 +66,26 @@ def test_a_signing_key_that_others_may_read_is_not_used(ledger: Ledger, files: L
     (files.keys / "signing.key").chmod(0o640)
     with pytest.raises(ConfigurationError, match="others may read"):
         Ledger.open(files)
+
+
+@pytest.mark.parametrize("name", ["signing.key", "verifier.key"])
+def test_what_is_no_key_file_is_neither_waited_for_nor_read_without_end(
+    ledger: Ledger, files: LedgerFiles, name: str
+) -> None:
+    place = files.keys / name
+    kept = place.read_bytes()
+    place.unlink()
+    os.mkfifo(place, 0o600)
+    with pytest.raises(ConfigurationError, match="is not a plain file"):
+        Ledger.open(files)
+    place.unlink()
+    with place.open("wb") as file:
+        file.truncate(1 << 40)
+    place.chmod(0o600)
+    with pytest.raises(ConfigurationError):
+        Ledger.open(files)
+    place.write_bytes(kept)
+    Ledger.open(files).close()
 
 
 def test_acknowledgements_say_where_the_entries_stand(ledger: Ledger, drafts: Drafts) -> None:

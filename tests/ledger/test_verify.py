@@ -4,7 +4,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from custody.errors import ConfigurationError, EvidenceError, LedgerError
-from custody.ledger import Ledger, LedgerFiles, Pin, Verification, check_proof, verify_ledger
+from custody.ledger import Ledger, LedgerFiles, Pin, Verification, check_proof, evidence, verify_ledger
 from custody.ledger.notes import Proof, parse_proof, render_proof
 
 from .drafts import ORIGIN, Drafts, artefact, claim, end, start
@@ -93,6 +93,64 @@ def test_a_file_that_is_no_database_is_a_problem_and_not_a_traceback(
             leftover.unlink()
         verification = verify_ledger(files, verifier_key=key)
         assert codes(verification) & {"database-unreadable", "database-damaged", "schema-changed"}
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("make", [_pipe, Path.mkdir, _device, _loop], ids=["pipe", "folder", "device", "loop"])
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+def test_what_lies_where_logs_belong_and_is_no_file_is_not_waited_for(
+    ledger: Ledger, files: LedgerFiles, drafts: Drafts, suffix: str, make: Callable[[Path], None]
+) -> None:
+    """SQLite opens it with the database: a pipe there would hold whoever verifies a copy for ever."""
+    ledger.append(drafts.several(3))
+    key = ledger.verifier_key
+    ledger.close()
+    make(Path(f"{files.database}{suffix}"))
+    verification = verify_ledger(files, verifier_key=key)
+    assert [(p.code, p.message) for p in verification.problems] == [
+        ("database-unreadable", f"beside the database lies `ledger.db{suffix}`, which is not a plain file")
+    ]
+
+
+def test_a_log_that_belongs_to_nothing_changes_nothing(ledger: Ledger, files: LedgerFiles, drafts: Drafts) -> None:
+    ledger.append(drafts.several(3))
+    key = ledger.verifier_key
+    ledger.close()
+    for suffix in ("-wal", "-shm", "-journal"):
+        place = Path(f"{files.database}{suffix}")
+        place.write_bytes(os.urandom(100_000))
+        verification = verify_ledger(files, verifier_key=key)
+        assert (verification.consistent, verification.size) == (True, 3)
+        place.unlink()
+
+
+def test_a_copy_is_taken_of_one_moment_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere somebody writes, and moves pages from the log to the database while they are copied."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"0")
+    real, writes = shutil.copyfile, iter([True, True, False, *[True] * 100])
+
+    def copying(one: Path, other: Path) -> None:
+        real(one, other)
+        if next(writes):
+            source.write_bytes(source.read_bytes() + b"1")
+
+    monkeypatch.setattr(shutil, "copyfile", copying)
+    evidence._copy_at_rest([(source, target)])
+    assert source.read_bytes() == target.read_bytes() == b"011"
+    with pytest.raises(LedgerError, match="is written all the time"):
+        evidence._copy_at_rest([(source, target)])
 
 
 def test_progress_is_told(ledger: Ledger, files: LedgerFiles, drafts: Drafts) -> None:
