@@ -49,8 +49,12 @@ def bounded_bytes(column: str, longest: int) -> str:
 
 
 def bounded_text(column: str, longest: int = MAX_TEXT) -> str:
-    """SQL: the text (or number, or NULL) of the column, or NULL if it is bytes, longer, or holds a NUL."""
-    return f"CASE WHEN typeof({column}) <> 'blob' AND {column} = substr({column}, 1, {longest}) THEN {column} END"
+    """SQL: the text (or number, or NULL) of the column; no bytes at all if it is bytes, longer, or holds a NUL.
+
+    Not NULL: where NULL may stand, what is there would pass for nothing.
+    """
+    fits = f"typeof({column}) <> 'blob' AND {column} = substr({column}, 1, {longest})"
+    return f"CASE WHEN {fits} THEN {column} WHEN {column} IS NOT NULL THEN x'' END"
 
 
 def bounded(database: sqlite3.Connection, most: int) -> int:

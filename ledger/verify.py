@@ -34,7 +34,7 @@ __all__ = ["check_proof", "verify_ledger"]
 
 _UNFIT_ANCHORS = (
     f"SELECT a.size, {bounded_text('a.kind')} FROM anchor a LEFT JOIN checkpoint c ON c.size = a.size "  # noqa: S608 - because our own words are put in
-    f"WHERE a.kind IS NOT '{ANCHORED_BY_PIN}' OR {bounded_text('a.evidence', 65536)} IS NULL OR a.evidence IS NOT c.note "
+    f"WHERE a.kind IS NOT '{ANCHORED_BY_PIN}' OR {bounded_text('a.evidence', 65536)} IS NOT c.note "
     "ORDER BY a.size"
 )
 """The walk looks at every stored checkpoint: what is equal to one has been looked at with it."""

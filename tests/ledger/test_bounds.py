@@ -97,3 +97,18 @@ def test_a_payload_may_be_longer_than_all_else(ledger: Ledger, files: LedgerFile
     assert ledger.append(batch, [payload])[0].repeated
     assert len(ledger.read_payload(payload.ref)) == 9_000_000
     assert verify_ledger(files, verifier_key=ledger.verifier_key, processes=2).consistent
+
+
+@pytest.mark.parametrize(
+    "value", ["x''", "x'00'", "''", "hex(zeroblob(200))", "CAST(x'00' AS TEXT)", "CAST(zeroblob(9000) AS TEXT)"]
+)
+@pytest.mark.parametrize("column", ["event_index.run", "event_index.seq", "checkpoint.previous"])
+def test_what_stands_where_nothing_should_does_not_pass_for_nothing(
+    ledger: Ledger, files: LedgerFiles, drafts: Drafts, column: str, value: str
+) -> None:
+    ledger.append(drafts.several(3, run=None))
+    table, _, name = column.partition(".")
+    Forger(files.database).run(f"UPDATE {table} SET {name} = {value} WHERE rowid = (SELECT min(rowid) FROM {table})")  # noqa: S608 - because the names stand above
+    for processes in (1, 2):
+        verification = verify_ledger(files, verifier_key=ledger.verifier_key, processes=processes)
+        assert codes(verification) & {"index-changed", "checkpoint-missing"}
