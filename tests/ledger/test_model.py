@@ -1,4 +1,4 @@
-"""The ledger against a model that is a list: whatever is appended, repeated, reopened or rotated, in whatever order."""
+"""The ledger against a model that is a list: whatever is appended, repeated, reopened or rotated, in whatever order, by whatever clock."""
 
 import os
 import shutil
@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 
 from custody.errors import ConflictError
 from custody.ledger import Draft, Ledger, LedgerFiles, Pin, check_proof, verify_ledger
+from custody.ledger.events import LedgerClockSetBack
 from custody.ledger.tree import leaf_hash
 
 from .drafts import ORIGIN, START, claim, egress
@@ -28,6 +29,7 @@ from .test_tree import naive_root
 DEEP = os.environ.get("CUSTODY_TEST_DEPTH") == "deep"
 NAMES = st.sampled_from([f"name-{i}" for i in range(12)])
 RUNS = st.sampled_from([None, "a", "b"])
+TOLERANCE = timedelta(minutes=10)
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -37,12 +39,29 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.home = Path(tempfile.mkdtemp(prefix="custody-model-"))
         self.files = LedgerFiles(self.home / "ledger.db", self.home / "keys")
-        self.ledger = Ledger.create(self.files, origin=ORIGIN)
+        self.clock = self.newest = START
+        Ledger.create(self.files, origin=ORIGIN).close()
+        self.ledger = self.opened()
         self.known: dict[str, Draft] = {}
         self.order: list[str] = []
         self.pins: list[Pin] = []
         self.rotations = 0
-        self.clock = START
+
+    def opened(self) -> Ledger:
+        return Ledger.open(self.files, clock=lambda: self.clock)
+
+    def expect(self, draft: Draft) -> None:
+        """A draft that is new comes next; before it, if the clock is far behind the newest entry, what the ledger says of that."""
+        if draft.time < self.newest - TOLERANCE:
+            said = f"ledger/clock/{len(self.order)}"
+            seconds = (self.newest - self.clock) // timedelta(seconds=1)
+            event = LedgerClockSetBack(newest=f"{self.newest:%Y-%m-%dT%H:%M:%S.%fZ}", seconds=seconds)
+            self.known[said] = Draft(id=said, event=event, actor="custody", time=self.clock)
+            self.order.append(said)
+            self.newest = self.clock
+        self.newest = max(self.newest, draft.time)
+        self.order.append(draft.id)
+        self.known[draft.id] = draft
 
     def teardown(self) -> None:
         self.ledger.close()
@@ -56,17 +75,18 @@ class LedgerMachine(RuleBasedStateMachine):
     def append(self, wanted: list[tuple[str, str | None]]) -> None:
         batch = []
         for name, run in wanted:
-            self.clock += timedelta(seconds=1)
             fresh = Draft(id=name, event=egress(name), actor="agent", time=self.clock, run=run)
             batch.append(self.known.get(name, fresh))
         acknowledged = self.ledger.append(batch)
         for draft, answer in zip(batch, acknowledged, strict=True):
             assert answer.repeated == (draft.id in self.known)
             if not answer.repeated:
-                assert answer.index == len(self.order)
-                self.order.append(draft.id)
-                self.known[draft.id] = draft
+                self.expect(draft)
             assert self.order[answer.index] == draft.id
+
+    @rule(minutes=st.sampled_from([-3000, -60, -11, -9, 0, 1, 60, 3000]))
+    def set_the_clock(self, minutes: int) -> None:
+        self.clock += timedelta(minutes=minutes)
 
     @rule(name=NAMES)
     def conflict(self, name: str) -> None:
@@ -79,7 +99,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.ledger.close()
-        self.ledger = Ledger.open(self.files)
+        self.ledger = self.opened()
 
     @rule()
     def pin(self) -> None:
@@ -90,10 +110,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def rotate(self) -> None:
         name = f"rotation-{self.rotations}"
         self.ledger.rotate_key(event_id=name, actor="root", time=self.clock)
-        (entry,) = self.ledger.entries(start=len(self.order))
+        *_said, entry = self.ledger.entries(start=len(self.order))
         assert entry.event is not None
-        self.known[name] = Draft(id=name, event=entry.event, actor="root", time=entry.time)
-        self.order.append(name)
+        self.expect(Draft(id=name, event=entry.event, actor="root", time=entry.time))
         self.rotations += 1
 
     @invariant()
