@@ -5,6 +5,7 @@ A pin inside the home is not outside: whoever can rewrite the ledger can rewrite
 
 import asyncio
 import os
+import secrets
 import shutil
 import ssl
 import subprocess
@@ -107,13 +108,15 @@ def write_pin(checkpoint: Checkpoint, path: Path) -> None:
     Raises:
         LedgerError: it cannot be written.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(checkpoint.note)
+        # a new file and no link: somebody else may control the folder, and must not lead us to another place
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(checkpoint.note.encode())
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(descriptor)
         beside.replace(path)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -1,6 +1,7 @@
 """Verifying through the door: never "verified" without a pin from outside, and on record where that is possible."""
 
 import os
+import secrets
 import shutil
 import socket
 import sqlite3
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from custody.errors import ConfigurationError, CustodyError, EvidenceError, Exit, UsageError
+from custody.errors import ConfigurationError, CustodyError, EvidenceError, Exit, LedgerError, UsageError
 from custody.flows import pins
 from custody.flows.house import House, Places, now, open_house, open_ledger
 from custody.flows.pins import keep_pin, read_pin
@@ -247,6 +248,27 @@ def test_a_pin_is_kept_outside_after_each_run_where_a_place_is_set(make_home: Ma
         denied = go(house, request_of(house, hosts=(HostRequest("a.example", 443),)))
         assert denied.notes == ()
     assert verify(settings, actor="alice", pins=[str(pins / "latest.note")]).exit_code == Exit.DONE
+
+
+def test_who_controls_the_place_of_pins_does_not_lead_their_writer_to_another_file(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Custody may run as root, and the place is somebody else's on purpose."""
+    victim, folder = tmp_path / "victim", tmp_path / "pins"
+    victim.write_text("precious")
+    folder.mkdir()
+    monkeypatch.setattr(secrets, "token_hex", lambda *_: "foreseen")
+    with open_ledger(settings) as ledger:
+        checkpoint = ledger.checkpoint()
+    for name in ("latest.note", f"checkpoint-{checkpoint.size:012d}.note"):
+        for beside in (name, f".{name}.{os.getpid()}", f".{name}.foreseen"):
+            (folder / beside).symlink_to(victim)
+    with pytest.raises(LedgerError, match="cannot be written: File exists"):
+        keep_pin(checkpoint, folder)
+    monkeypatch.undo()
+    kept = keep_pin(checkpoint, folder)
+    assert kept.path.read_text() == (folder / "latest.note").read_text() == checkpoint.note
+    assert victim.read_text() == "precious"
 
 
 def test_a_pin_that_cannot_be_kept_is_said_and_costs_no_result(make_home: MakeHome, tmp_path: Path) -> None:
