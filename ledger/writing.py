@@ -28,6 +28,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ..errors import ConflictError, EvidenceError, LedgerError
+from .bounds import bounded_leaf
 from .clock import TOLERANCE_US, Clock, machine_clock, newest_time
 from .codec import encode_draft, parse_leaf, payload_refs, render_time, require_names
 from .database import Row, rows, write
@@ -173,7 +174,7 @@ class Batch:
         for first in range(0, len(ids), _IDS_AT_ONCE):
             some = tuple(ids[first : first + _IDS_AT_ONCE])
             places = ", ".join("?" * len(some))
-            query = f"SELECT event_id, idx, leaf FROM entry WHERE event_id IN ({places})"  # noqa: S608 - because only question marks are put in
+            query = f"SELECT event_id, idx, {bounded_leaf()} FROM entry WHERE event_id IN ({places})"  # noqa: S608 - because only question marks and our own words are put in
             for event_id, index, leaf in rows(self._connection, query, some):
                 if not (isinstance(event_id, str) and isinstance(index, int) and isinstance(leaf, bytes)):
                     raise EvidenceError(f"the stored entry of event `{event_id}` cannot be read", hint=_HALT_HINT)

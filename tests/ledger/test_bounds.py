@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from custody.errors import EvidenceError
 from custody.ledger import Ledger, LedgerFiles, verify_ledger
 
 from .drafts import ORIGIN, Drafts, artefact
@@ -16,6 +17,7 @@ MEASURED = """
 import sys
 from pathlib import Path
 from custody.errors import CustodyError
+from custody.errors import EvidenceError
 from custody.ledger import Ledger, LedgerFiles, verify_ledger
 from custody.ledger.ledger import Ledger
 def most():
@@ -112,3 +114,14 @@ def test_what_stands_where_nothing_should_does_not_pass_for_nothing(
     for processes in (1, 2):
         verification = verify_ledger(files, verifier_key=ledger.verifier_key, processes=processes)
         assert codes(verification) & {"index-changed", "checkpoint-missing"}
+
+
+def test_an_event_whose_stored_leaf_is_too_long_is_not_compared_with_it(
+    ledger: Ledger, files: LedgerFiles, drafts: Drafts
+) -> None:
+    draft = drafts.make()
+    ledger.append([draft])
+    for value in ("zeroblob(3000000)", "CAST(zeroblob(3000000) AS TEXT)"):
+        Forger(files.database).run(f"UPDATE entry SET leaf = {value}")  # noqa: S608 - because the values stand above
+        with pytest.raises(EvidenceError, match="the stored entry of event `event-0` cannot be read"):
+            ledger.append([draft])
