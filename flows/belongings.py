@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import ConfigurationError
 from ..ledger import LedgerFiles
 
-__all__ = ["require_ours"]
+__all__ = ["replaceable", "require_ours"]
 
 _BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -25,16 +25,13 @@ def require_ours(home: Path, files: Sequence[Path], ledger: LedgerFiles) -> None
         ledger: where its database and its keys lie.
 
     Raises:
-        ConfigurationError: a part of it belongs to somebody else, can be written or replaced by somebody else, or is
+        ConfigurationError: a part of it belongs to somebody else, can be written by somebody else, or is
             another name of a file that lies elsewhere.
     """
-    folders = (home, ledger.keys, ledger.database.parent)
     for path in (home, *files, ledger.keys, ledger.database.parent):
         _require_owned(path, follow=True)
     for path in _files_of(ledger):
         _require_owned(path, follow=False)
-    for folder in {Path(os.path.realpath(path)).parent for path in folders}:
-        _require_in_place(folder)
 
 
 def _files_of(ledger: LedgerFiles) -> Iterator[Path]:
@@ -76,12 +73,14 @@ def _require_owned(path: Path, *, follow: bool) -> None:
         )
 
 
-def _require_in_place(folder: Path) -> None:
-    """Refuse where everybody could rename what is in the folder, or what the folder is in."""
-    for place in (folder, *folder.parents):
-        mode = place.stat().st_mode
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            raise ConfigurationError(
-                f"everybody can write `{place}`, and so put another home in the place of this one",
-                hint=f"look whether anything was changed, then `chmod o-w {place}`, or put the home elsewhere",
-            )
+def replaceable(folders: Sequence[Path]) -> Path | None:
+    """A folder, among those that these lie in, where everybody can rename what is in it; None if there is none.
+
+    It is no refusal: whoever can put another home in the place of this one needs one that belongs to us, and a pin meets him.
+    """
+    for folder in folders:
+        for place in Path(os.path.realpath(folder)).parents:
+            mode = place.stat().st_mode
+            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+                return place
+    return None

@@ -15,6 +15,7 @@ from ..ledger import Entry, events
 from ..sandbox import Sandbox
 from ..sandbox.types import LayerState
 from . import ending
+from .belongings import replaceable
 from .house import House
 from .ownership import orphaned
 from .passage import Passage, RunState, state_of
@@ -126,6 +127,7 @@ def _home_checks(house: House) -> list[Check]:
             cure=f"chmod 0700 {house.settings.home}",
             severity=Exit.HIGH,
         ),
+        _place_check(house),
         _policy_check(house),
         _edits_check(house),
         Check(name="interpreter", state="ok", cause=sys.version.split()[0]),
@@ -144,6 +146,20 @@ def _home_checks(house: House) -> list[Check]:
     else:
         checks.append(Check(name="outside pins", state="ok", cause=str(pins)))
     return checks
+
+
+def _place_check(house: House) -> Check:
+    name, ledger = "home stays in its place", house.places.ledger
+    place = replaceable((house.settings.home, ledger.keys, ledger.database.parent))
+    if place is None:
+        return Check(name=name, state="ok")
+    return Check(
+        name=name,
+        state="warning",
+        cause=f"everybody can write `{place}`, and so put an older copy of this home in its place",
+        cure=f"chmod o-w {place}, or put the home elsewhere; a pin outside shows it either way",
+        severity=Exit.MEDIUM,
+    )
 
 
 def _policy_check(house: House) -> Check:

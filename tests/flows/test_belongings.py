@@ -1,4 +1,4 @@
-"""A home that somebody else could have written, or put in its place, is not used; it can still be verified."""
+"""A home that somebody else could have written is not used; it can still be verified."""
 
 import os
 import shutil
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from custody.errors import ConfigurationError, Exit
-from custody.flows.house import Places, now, open_ledger
+from custody.flows.house import Places, now, open_house, open_ledger
+from custody.flows.machine import Check, doctor
 from custody.flows.verification import verify
 from custody.ledger import Draft, events
 from custody.settings import Settings, load_settings
@@ -74,27 +75,33 @@ def test_a_file_of_somebody_else_is_not_used(settings: Settings) -> None:
         open_ledger(settings)
 
 
-def test_a_home_below_a_folder_that_everybody_can_write_is_not_used(make_home: MakeHome, tmp_path: Path) -> None:
+def place_of(settings: Settings) -> Check:
+    with open_house(settings) as house:
+        (found,) = [check for check in doctor(house) if check.name == "home stays in its place"]
+    return found
+
+
+def test_doctor_warns_of_a_folder_above_the_home_that_everybody_can_write(make_home: MakeHome, tmp_path: Path) -> None:
     (tmp_path / "shared" / "mine").mkdir(parents=True)
     settings = make_home("shared/mine/home")
     (tmp_path / "shared").chmod(0o777)
-    with pytest.raises(
-        ConfigurationError, match=f"everybody can write `{tmp_path / 'shared'}`, and so put another home"
-    ):
-        open_ledger(settings)
-    (tmp_path / "shared").chmod(0o1777)  # as /tmp is: nobody renames what is not his
-    open_ledger(settings).close()
-    (tmp_path / "shared").chmod(0o770)  # a group of one's own is nobody else
-    open_ledger(settings).close()
+    found = place_of(settings)
+    assert (found.state, found.severity) == ("warning", Exit.MEDIUM)
+    assert f"everybody can write `{tmp_path / 'shared'}`" in found.cause
+    for mode in (0o1777, 0o770):  # as /tmp is, where nobody renames what is not his; and of a group of one's own
+        (tmp_path / "shared").chmod(mode)
+        assert place_of(settings).state == "ok"
 
 
 def test_a_folder_behind_a_link_is_used_where_nobody_else_can_write(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "disk" / "deep").mkdir(parents=True)
     (settings.home / "ledger").rename(tmp_path / "disk" / "deep" / "ledger")
     (settings.home / "ledger").symlink_to(tmp_path / "disk" / "deep" / "ledger")
-    open_ledger(settings).close()
+    assert place_of(settings).state == "ok"
     (tmp_path / "disk").chmod(0o777)
-    with pytest.raises(ConfigurationError, match=f"everybody can write `{tmp_path / 'disk'}`"):
+    assert f"everybody can write `{tmp_path / 'disk'}`" in place_of(settings).cause
+    (tmp_path / "disk" / "deep" / "ledger").chmod(0o777)
+    with pytest.raises(ConfigurationError, match="ledger` can be written by others"):
         open_ledger(settings)
 
 
