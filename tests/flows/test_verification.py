@@ -386,14 +386,25 @@ def hold_back(connection: socket.socket) -> None:
     connection.recv(1)
 
 
+def flood(connection: socket.socket, before: bytes, again: bytes) -> None:
+    """As fast as it goes, for as long as somebody listens."""
+    connection.sendall(before)
+    while True:
+        connection.sendall(again)
+
+
 @pytest.mark.parametrize(
     "answer",
     [
         lambda connection: drip(connection, b"HTTP/1.1 200 OK\r\n\r\n"),
         lambda connection: drip(connection, b"HTTP/1.1 200 OK\r\nX-Slow: "),
         hold_back,
+        lambda connection: flood(connection, b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 65536),
+        lambda connection: flood(connection, b"HTTP/1.1 200 OK\r\n", b"X-Many: x\r\n" * 1000),
+        lambda connection: flood(connection, b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100),
+        lambda connection: flood(connection, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0" * 4096),
     ],
-    ids=["body", "headers", "nothing"],
+    ids=["body", "headers", "nothing", "one header", "many headers", "early hints", "length of a chunk"],
 )
 def test_an_address_that_answers_without_end_is_given_up(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, answer: Callable[[socket.socket], None]
