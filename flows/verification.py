@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..caller_files import CallerFiles
-from ..errors import ConfigurationError, CustodyError, Exit, LedgerError, UsageError
+from ..errors import ConfigurationError, CustodyError, Exit, UsageError
 from ..ledger import Draft, Entry, Pin, Verification, check_proof, events, verify_ledger
 from ..ledger.types import Checkpoint, Inclusion
 from ..policies.types import Denied, Principal
@@ -25,8 +25,6 @@ from .whereabouts import is_outside
 __all__ = ["Issued", "Proved", "Verified", "check_receipt", "prove", "verify", "write_receipt"]
 
 _PROOF_BYTES = 64 * 1024
-_UNFIT_TO_WRITE = {"schema-changed", "database-damaged", "database-unreadable", "database-missing"}
-"""Nothing is written into such a file: a trigger that somebody put there would run, and a damage grow."""
 _KEY_BYTES = 4 * 1024
 _KEY_HINT = "give a copy of `keys/verifier.key`: one line, the name of the ledger and two words behind it"
 
@@ -173,11 +171,6 @@ def _given_key(files: CallerFiles, path: Path) -> str:
 
 
 def _record(settings: Settings, actor: str, verification: Verification) -> int:
-    found = {problem.code for problem in verification.problems}
-    if found & _UNFIT_TO_WRITE:
-        raise LedgerError(
-            "what would be written to is no ledger of this release, or is damaged", hint="keep it as it is"
-        )
     event = events.LedgerVerified(
         size=verification.size,
         root=verification.root.hex(),

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
-from ..errors import ConfigurationError, LedgerError
+from ..errors import ConfigurationError, EvidenceError, LedgerError
 from .bounds import LONGEST_VALUE
-from .tables import REVISION
+from .tables import REVISION, TRIGGERS
 
 __all__ = [
     "Row",
@@ -105,7 +105,7 @@ def write(connection: Connection, statement: str, parameters: Sequence[Row]) -> 
 
 
 def require_schema(connection: Connection, database: Path) -> None:
-    """Refuse a database that another release made."""
+    """Refuse a database that another release made, or in which somebody's own triggers or views would work along with us."""
     found = [row[0] for row in rows(connection, "SELECT version_num FROM alembic_version")]
     if found != [REVISION]:
         shown = ", ".join(str(revision) for revision in found) or "none"
@@ -113,6 +113,12 @@ def require_schema(connection: Connection, database: Path) -> None:
             f"the ledger `{database}` has schema {shown}, this release of custody knows {REVISION}",
             hint="use the release of custody that wrote it, or a newer one",
         )
+    for name, statement in rows(connection, "SELECT name, sql FROM sqlite_schema WHERE type IN ('trigger', 'view')"):
+        if statement not in TRIGGERS:
+            raise EvidenceError(
+                f"the ledger `{database}` holds `{str(name)[:60]!a}`, which is not of this release and would do something of its own",
+                hint="keep it as it is and run `custody verify` against an outside pin: the file was changed",
+            )
 
 
 @contextmanager

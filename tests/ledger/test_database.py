@@ -288,3 +288,38 @@ def test_errors_of_the_driver_carry_the_way_out(tmp_path: Path) -> None:
         sqlite3.connect(damaged).execute("SELECT * FROM sqlite_schema")
     assert error.value.hint
     assert "\n" not in error.value.message
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER mine AFTER INSERT ON event_index BEGIN DELETE FROM event_index WHERE kind = 'policy:changed'; END",
+        "CREATE VIEW mine AS SELECT * FROM entry",
+        "DROP TRIGGER entry_no_update; CREATE TRIGGER entry_no_update BEFORE UPDATE ON entry BEGIN SELECT 1; END",
+    ],
+    ids=["trigger", "view", "guard with another body"],
+)
+def test_a_database_in_which_something_of_somebody_elses_would_work_along_is_not_opened(
+    ledger: Ledger, files: LedgerFiles, statement: str
+) -> None:
+    ledger.close()
+    with sqlite3.connect(files.database) as connection:
+        connection.executescript(statement)
+    connection.close()
+    for read_only in (False, True):
+        with pytest.raises(EvidenceError, match="which is not of this release") as error:
+            Ledger.open(files, read_only=read_only)
+        assert error.value.exit_code == 8
+    assert not verify_ledger(files, verifier_key=(files.keys / "verifier.key").read_text()).consistent
+
+
+def test_missing_guards_are_for_verify_to_name(ledger: Ledger, files: LedgerFiles, drafts: Drafts) -> None:
+    """They keep accidents out; without them the log is as sound."""
+    ledger.close()
+    with sqlite3.connect(files.database) as connection:
+        connection.execute("DROP TRIGGER entry_no_update")
+    connection.close()
+    with Ledger.open(files) as opened:
+        opened.append([drafts.make()])
+        found = verify_ledger(files, verifier_key=opened.verifier_key)
+    assert [problem.code for problem in found.problems] == ["schema-changed"]
