@@ -39,10 +39,13 @@ class Kind:
 class Record:
     """What events and their parts have in common, written once: generated for each of them it was a fifth of every command's start."""
 
-    __slots__: tuple[str, ...] = ()
+    __slots__ = ()
+
+    def _names(self) -> tuple[str, ...]:
+        return self.__slots__
 
     def _values(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in self.__slots__)
+        return tuple(getattr(self, name) for name in self._names())
 
     def __eq__(self, other: object) -> bool:
         return self._values() == other._values() if isinstance(other, type(self)) else NotImplemented
@@ -51,7 +54,7 @@ class Record:
         return hash(self._values())
 
     def __repr__(self) -> str:
-        values = zip(self.__slots__, self._values(), strict=True)
+        values = zip(self._names(), self._values(), strict=True)
         return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in values)})"
 
 

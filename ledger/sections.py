@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ..errors import EvidenceError
-from .bounds import LONGEST_OF_MANY, bounded, bounded_leaf, payload_row
+from .bounds import LONGEST_OF_MANY, LONGEST_VALUE, bounded, bounded_leaf, payload_row
 from .codec import payload_refs
 from .events import Event
 from .pages import Page, PageReader
@@ -105,7 +105,10 @@ class SectionReader:
         return self._hashed(leaves) if len(leaves) == count else None
 
     def _read_all(self, first: int, count: int) -> Section | None:
-        entries, ((index,),) = self._rows(_ENTRIES, first, count), self._rows(_INDEX, first, count)
+        entries = self._rows(_ENTRIES, first, count)
+        bounded(self._database, LONGEST_VALUE)  # all rows are one value there
+        ((index,),) = self._rows(_INDEX, first, count)
+        bounded(self._database, LONGEST_OF_MANY)
         if len(entries) != count:  # numbers are unique: so many between two are all that there can be
             return None
         leaves, event_ids = zip(*entries, strict=True)
