@@ -60,8 +60,8 @@ class Readers:
             sys.executable,
             "-s",
             "-P",
-            "-m",
-            f"{__package__}.reading",
+            "-c",  # not -m, whose own modules would be a tenth of the start
+            f"from {__package__}.reading import main; main()",
             uri,
             "contents" if self._own.contents else "leaves",
         ]

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from .bounds import LONGEST_VALUE, bounded
 from .sections import SectionReader
 
-__all__ = ["ANSWER", "QUESTION", "answer", "opened"]
+__all__ = ["ANSWER", "QUESTION", "answer", "main", "opened"]
 
 QUESTION = struct.Struct("<QI")
 """First entry and number of entries."""
@@ -50,7 +50,3 @@ def main() -> None:
     uri, what = sys.argv[1:]
     gc.disable()  # what is read is freed as soon as it was looked at, and none of it refers to itself
     answer(SectionReader(opened(uri), contents=what == "contents", rooted=True), sys.stdin.buffer, sys.stdout.fileno())
-
-
-if __name__ == "__main__":
-    main()
