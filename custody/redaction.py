@@ -45,6 +45,15 @@ SIGNS: dict[str, tuple[bytes, ...]] = {
 }
 """Kind -> what stands in every match: content without it is not searched, which is much the faster."""
 
+_WORD_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-."
+_BEGINS_WORD = re.compile(
+    rb"\b(?:AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|sk-|AIza|[rs]k_(?:live|test)_|npm_|pypi-|eyJ)"
+)
+"""How every secret begins that is one word; a private key that is cut off matches as it is."""
+_LONGEST_WORD = 8192
+_BEGINS_PASSWORD = re.compile(rb"://[^\s/:@'\"]{1,100}:[^\s/@'\"]{0,200}\Z")
+_LONGEST_ADDRESS = 320
+
 _SHORTEST_VALUE = 8
 """Known values shorter than this are not searched for: they would hide ordinary text."""
 
@@ -69,9 +78,16 @@ class Redactor:
         self._values = known
         self._known = re.compile(b"|".join(re.escape(v) for v in known)) if known else None
 
-    def redact(self, content: bytes) -> Redacted:
-        """The content with every known value and every match of a pattern replaced, and how many there were."""
+    def redact(self, content: bytes, *, cut: bool = False) -> Redacted:
+        """The content with every known value and every match of a pattern replaced, and how many there were.
+
+        Args:
+            content: what is to be shown.
+            cut: whether more followed, which is not there; then it also ends before what that could have made a secret.
+        """
         count = 0
+        if cut:
+            content = content[: self.safe_end(content)]
         if self._known is not None:
             content, count = self._known.subn(b"[redacted:known_value]", content)
         for name, pattern in SECRET_KINDS.items():
@@ -85,9 +101,21 @@ class Redactor:
         found = (content.find(v, max(0, place - len(v) + 1), place + len(v) - 1) for v in self._values)
         return min((start for start in found if start >= 0), default=place)
 
-    def redact_text(self, text: str) -> str:
+    def safe_end(self, content: bytes) -> int:
+        """Where the first secret may begin that the cut at the end of the content went through, or the end."""
+        end = len(content)
+        word = content[-_LONGEST_WORD:]
+        begun = _BEGINS_WORD.search(content, end - len(word) + len(word.rstrip(_WORD_BYTES)))
+        password = _BEGINS_PASSWORD.search(content, max(0, end - _LONGEST_ADDRESS))
+        places = [found.start() for found in (begun, password) if found is not None]
+        for value in self._values:
+            sizes = range(min(len(value) - 1, end), 0, -1)
+            places += [end - size for size in sizes if content.endswith(value[:size])][:1]
+        return min(places, default=end)
+
+    def redact_text(self, text: str, *, cut: bool = False) -> str:
         """The same for text that goes into an entry."""
-        return self.redact(text.encode("utf-8", "surrogateescape")).content.decode("utf-8", "replace")
+        return self.redact(text.encode("utf-8", "surrogateescape"), cut=cut).content.decode("utf-8", "replace")
 
 
 def secret_kinds_in(content: bytes) -> tuple[str, ...]:

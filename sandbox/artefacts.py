@@ -8,14 +8,13 @@ hostile: it must never be reached by a path, through a link, or by more than its
 """
 
 import hashlib
-import io
 import os
 import stat
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..redaction import Redactor
-from .sieve import Sieve
+from ..redaction import Redacted, Redactor
+from .sieve import Plain, choose_sink
 from .types import Artefact, RefusedArtefact
 
 __all__ = ["Caps", "Collected", "collect"]
@@ -25,8 +24,6 @@ _NAME = 200
 _ENTRIES = 4096
 _REFUSALS = 100
 _CHUNK = 1 << 20
-_TEXT_BYTES = 8192
-"""A file with a NUL among so many at its beginning is no text, and not redacted."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
@@ -53,12 +50,15 @@ class Collected:
     artefacts: list[Artefact] = field(default_factory=list)
     refused: list[RefusedArtefact] = field(default_factory=list)
     refused_total: int = 0
+    unsearched: int = 0
+    """Artefacts in which secrets were to be redacted, and which are no text."""
+    redactor: Redactor | None = None
 
     def refuse(self, name: str, reason: str) -> None:
         """Lists one refusal; past a number of them they are only counted."""
         self.refused_total += 1
         if len(self.refused) < _REFUSALS:
-            self.refused.append(RefusedArtefact(name=shown(name), reason=reason))
+            self.refused.append(RefusedArtefact(name=shown(name, self.redactor), reason=reason))
 
 
 def collect(directory: int, name: str, caps: Caps, redactor: Redactor | None) -> Collected:
@@ -81,10 +81,11 @@ def collect(directory: int, name: str, caps: Caps, redactor: Redactor | None) ->
     return walk.collected
 
 
-def shown(name: str) -> str:
-    """A hostile name as printable ASCII."""
+def shown(name: str, redactor: Redactor | None = None) -> str:
+    """A hostile name as printable ASCII, redacted before it is cut."""
+    raw = name.encode("utf-8", "surrogateescape")
     return (
-        name.encode("utf-8", "surrogateescape")
+        (redactor.redact(raw).content if redactor is not None else raw)
         .decode("utf-8", "backslashreplace")
         .encode("unicode_escape")
         .decode("ascii")[:_NAME]
@@ -93,11 +94,14 @@ def shown(name: str) -> str:
 
 class _Walk:
     def __init__(self, caps: Caps, redactor: Redactor | None) -> None:
-        self.collected = Collected()
+        self.collected = Collected(redactor=redactor)
         self._caps = caps
         self._redactor = redactor
         self._left = caps.size
         self._entries = 0
+        self._files: set[str] = set()
+        self._taken: set[str] = set()
+        """Names of artefacts, and of the directories that they make."""
 
     def enter(self, directory: int, prefix: str, depth: int) -> None:
         with os.scandir(directory) as entries:
@@ -157,34 +161,41 @@ class _Walk:
         """Reads a part at a time: beside what is handed out there is never more than one of them in memory."""
         digest, left = hashlib.sha256(), size
         part = os.read(file, min(left, _CHUNK))
-        redacting = self._redactor is not None and b"\0" not in part[:_TEXT_BYTES]
-        into = Sieve(self._redactor) if self._redactor is not None and redacting else _Plain()
+        into = choose_sink(part, self._redactor)
+        self.collected.unsearched += self._redactor is not None and isinstance(into, Plain)
         while part:
             digest.update(part)
             into.feed(part)
             left -= len(part)
             part = os.read(file, min(left, _CHUNK))
         self._left -= size - left
+        content = into.finish()
+        name, in_name = self._name(path)
         self.collected.artefacts.append(
             Artefact(
-                name=path, sha256=digest.hexdigest(), bytes=size - left, content=into.finish(), redactions=into.count
+                name=name,
+                sha256=digest.hexdigest(),
+                bytes=size - left,
+                content=content,
+                redactions=into.count + in_name,
             )
         )
 
+    def _name(self, path: str) -> tuple[str, int]:
+        """The name to hand out, redacted and then numbered where that made two the same; how much was redacted."""
+        redacted = self._redactor.redact(path.encode()) if self._redactor is not None else Redacted(path.encode(), 0)
+        first = name = redacted.content.decode("utf-8", "replace")
+        number = 1
+        while name in self._taken or any(parent in self._files for parent in _parents(name)):
+            number += 1
+            name = f"{number}.{first}"
+        self._files.add(name)
+        self._taken.update((name, *_parents(name)))
+        return name, redacted.count
 
-class _Plain:
-    """What is not redacted, put together in place: neither the parts nor a second whole beside it."""
 
-    count = 0
-
-    def __init__(self) -> None:
-        self._out = io.BytesIO()
-
-    def feed(self, part: bytes) -> None:
-        self._out.write(part)
-
-    def finish(self) -> bytes:
-        return self._out.getvalue()
+def _parents(name: str) -> list[str]:
+    return [name[:place] for place, letter in enumerate(name) if letter == "/"]
 
 
 def _bad_name(name: str, path: str) -> str:

@@ -24,7 +24,7 @@ from .launch import launch
 from .lease import Lease, acquire, sweep_leases
 from .live import LiveRelay
 from .manifest import Manifest, changes, take_manifest
-from .outcome import Changed, RunRecord, make_outcome
+from .outcome import Changed, RunRecord, cut_off_in, make_outcome
 from .runtime import Runtime, known_languages, probe_python
 from .selftest import PROBE_FILE, layers_from_probe, probe_grant, probe_job
 from .sources import Sources, open_sources
@@ -102,11 +102,13 @@ class Sandbox:
         self._check_layers(grant)
         redacting = (redactor or Redactor()) if "secrets" in grant.redactions else None
         relay = LiveRelay(live, redacting) if live is not None and grant.live_output else None
+        cut_off: tuple[str, ...] = ("stdout", "stderr")
         try:
             record = self._run(job, grant, cancel, redacting, relay)
+            cut_off = cut_off_in(record.watched)
         finally:
             if relay is not None:
-                relay.finish()
+                relay.finish(cut_off)
         if relay is not None:
             record = replace(record, live_was_cut=relay.cut)
         return make_outcome(grant, record, redacting)
@@ -187,7 +189,9 @@ class Sandbox:
                 watched=watched,
                 observations=watch.recorder.finish(),
                 sources=sources,
-                changed=[_compare(mount, before[mount.target]) for mount in grant.mounts if mount.target in before],
+                changed=[
+                    _compare(mount, before[mount.target], redactor) for mount in grant.mounts if mount.target in before
+                ],
                 counters=groups.counters() if groups is not None else Counters(),
                 grouped=groups is not None,
                 searched=searched,
@@ -293,10 +297,10 @@ def _has_no_door(place: Path) -> bool:
     return doors.complete
 
 
-def _compare(mount: MountRequest, before: Manifest) -> Changed:
+def _compare(mount: MountRequest, before: Manifest, redactor: Redactor | None) -> Changed:
     """Only after the watch has ended: every process of the jail is dead."""
     after = take_manifest(Path(mount.path), before)
-    return Changed(changes(mount.target, before, after), complete=before.complete and after.complete)
+    return Changed(changes(mount.target, before, after, redactor), complete=before.complete and after.complete)
 
 
 def _bounds(grant: Grant, spec: JailSpec, *, grouped: bool) -> Bounds:

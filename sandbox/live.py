@@ -8,6 +8,7 @@ the result.
 import queue
 import re
 import threading
+from collections.abc import Collection
 
 from ..redaction import SECRET_KINDS, Redactor
 from .types import Live
@@ -49,11 +50,11 @@ class LiveRelay:
         if end:
             self._put(stream, held[:end])
 
-    def finish(self) -> None:
-        """Hands on what was held back; the streams are at their end."""
+    def finish(self, cut_off: Collection[str] = ()) -> None:
+        """Hands on what was held back; the streams are at their end, or were cut off where a secret may have begun."""
         for stream, held in self._held.items():
             if held:
-                self._put(stream, held)
+                self._put(stream, held, cut=stream in cut_off)
         try:
             self._queue.put(None, timeout=_JOIN_SECONDS)
         except queue.Full:
@@ -98,9 +99,9 @@ class LiveRelay:
                 break
         return 0
 
-    def _put(self, stream: str, content: bytes) -> None:
+    def _put(self, stream: str, content: bytes, *, cut: bool = False) -> None:
         if self._redactor is not None:
-            content = self._redactor.redact(content).content
+            content = self._redactor.redact(content, cut=cut).content
         try:
             self._queue.put_nowait((stream, content))
         except queue.Full:
@@ -110,6 +111,6 @@ class LiveRelay:
         while (part := self._queue.get()) is not None:
             try:
                 self._live.write(*part)
-            except Exception:  # noqa: BLE001 - a listener that breaks must not end the run; it hears no more, and that is said
+            except BaseException:  # noqa: BLE001 - a listener that breaks or leaves must not end the run; it hears no more, and that is said
                 self.cut = True
                 return

@@ -11,6 +11,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..redaction import Redactor
 from .artefacts import shown
 from .types import ObservedFile
 
@@ -66,26 +67,26 @@ def take_manifest(path: Path, before: Manifest | None = None) -> Manifest:
     return walk.manifest
 
 
-def changes(target: str, before: Manifest, after: Manifest) -> list[ObservedFile]:
+def changes(target: str, before: Manifest, after: Manifest, redactor: Redactor | None = None) -> list[ObservedFile]:
     """What is there now and was not, is other than it was, and is gone; by the names that the jail had for them."""
     found: list[ObservedFile] = []
+
+    def observed(name: str, action: str, sha256: str = "") -> ObservedFile:
+        path = f"/mnt/{target}/{shown(name, redactor)}" if name else f"/mnt/{target}"
+        return ObservedFile(path=path, action=action, source=SOURCE, program_controlled=False, sha256=sha256)
+
     for name in sorted(before.entries.keys() | after.entries.keys()):
         old, new = before.entries.get(name), after.entries.get(name)
         if new is None:
             # an incomplete list does not know what is gone
             if after.complete:
-                found.append(_observed(target, name, "deleted"))
+                found.append(observed(name, "deleted"))
         elif old is None:
             if before.complete:
-                found.append(_observed(target, name, "created", new.sha256))
+                found.append(observed(name, "created", new.sha256))
         elif _differs(old, new):
-            found.append(_observed(target, name, "changed", new.sha256))
+            found.append(observed(name, "changed", new.sha256))
     return found
-
-
-def _observed(target: str, name: str, action: str, sha256: str = "") -> ObservedFile:
-    path = f"/mnt/{target}/{shown(name)}" if name else f"/mnt/{target}"
-    return ObservedFile(path=path, action=action, source=SOURCE, program_controlled=False, sha256=sha256)
 
 
 def _differs(old: Noted, new: Noted) -> bool:

@@ -19,10 +19,14 @@ from .spec import JailSpec
 from .types import ObservedCommand, ObservedEgress, ObservedFile, Outcome, Output, Usage
 from .watch import Stream, Watched
 
-__all__ = ["Changed", "RunRecord", "make_outcome"]
+__all__ = ["Changed", "RunRecord", "cut_off_in", "make_outcome"]
 
 _LOG_EXCERPT = 4000
 _MOST_FILES = 500
+_FIELD = 400
+"""Where every source cuts what the program chose: what is so long may have been longer."""
+_PROCESS_NAME = 15
+"""Where the kernel cuts the name of a process."""
 _NAMESPACE_LAYERS = {
     "user": "user_namespace",
     "ns": "mount_namespace",
@@ -101,13 +105,14 @@ def make_outcome(grant: Grant, run: RunRecord, redactor: Redactor | None) -> Out
         stdout=_output(watched.stdout, redactor),
         stderr=_output(watched.stderr, redactor),
         artefacts=tuple(run.collected.artefacts),
-        refused_artefacts=tuple(
-            replace(refused, name=_redacted(refused.name, redactor)) for refused in run.collected.refused
-        ),
+        refused_artefacts=tuple(run.collected.refused),
         commands=_commands(commands, redactor),
         files=_files(run, redactor),
         egress=_egress(run, redactor),
-        syscalls=fold_denials(denials),
+        syscalls=tuple(
+            replace(call, command=_redacted(call.command, redactor, cut_at=_PROCESS_NAME))
+            for call in fold_denials(denials)
+        ),
         unobserved=_unobserved(grant, run),
         layers=_layers_on(run),
         spec_sha256=run.spec_sha256,
@@ -147,8 +152,16 @@ def _layers_on(run: RunRecord) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _redacted(text: str, redactor: Redactor | None) -> str:
-    return redactor.redact_text(text) if redactor is not None and text else text
+def cut_off_in(watched: Watched) -> tuple[str, ...]:
+    """Which streams had more than is kept of them."""
+    streams = {"stdout": watched.stdout, "stderr": watched.stderr}
+    return tuple(name for name, stream in streams.items() if stream.seen > len(stream.content))
+
+
+def _redacted(text: str, redactor: Redactor | None, *, cut_at: int | None = None) -> str:
+    if redactor is None or not text:
+        return text
+    return redactor.redact_text(text, cut=cut_at is not None and len(text) >= cut_at)
 
 
 def _milli(micro: int | None) -> int | None:
@@ -157,12 +170,13 @@ def _milli(micro: int | None) -> int | None:
 
 def _output(stream: Stream, redactor: Redactor | None) -> Output:
     content = bytes(stream.content)
-    redacted = redactor.redact(content) if redactor is not None and content else None
+    truncated = stream.seen > len(content)
+    redacted = redactor.redact(content, cut=truncated) if redactor is not None and content else None
     return Output(
         sha256=stream.digest.hexdigest(),
         seen=stream.seen,
         content=redacted.content if redacted is not None else content,
-        truncated=stream.seen > len(content),
+        truncated=truncated,
         redactions=redacted.count if redacted is not None else 0,
     )
 
@@ -184,6 +198,10 @@ def _unobserved(grant: Grant, run: RunRecord) -> tuple[str, ...]:
             "memory, processes and processor time of the whole run are not limited by the kernel: there is no control group"
         )
     said += _unobserved_in_mounts(grant, run)
+    if run.collected.unsearched:
+        said.append(
+            f"{run.collected.unsearched} artefact(s) were not searched for secrets: they are no text in UTF-8 or UTF-16"
+        )
     if run.live_was_cut:
         said.append("live output was cut: whoever listened was too slow or gone")
     if run.watched.unfinished:
@@ -243,7 +261,8 @@ def _all_commands(run: RunRecord) -> tuple[ObservedCommand, ...]:
 def _commands(commands: tuple[ObservedCommand, ...], redactor: Redactor | None) -> tuple[ObservedCommand, ...]:
     if redactor is None:
         return commands
-    clean = cache(redactor.redact_text)  # thousands of starts are mostly of the same few programs
+    # thousands of starts are mostly of the same few programs
+    clean = cache(lambda text: _redacted(text, redactor, cut_at=_FIELD))
     return tuple(
         replace(
             command,
@@ -260,9 +279,9 @@ def _files(run: RunRecord, redactor: Redactor | None) -> tuple[ObservedFile, ...
     known = {file.path for file in opened}
     told = (file for file in run.observations.files if file.path not in known)
     files = (*changed[:_MOST_FILES], *opened[:_MOST_FILES], *told)
-    return files if redactor is None else tuple(replace(file, path=redactor.redact_text(file.path)) for file in files)
+    return tuple(replace(file, path=_redacted(file.path, redactor, cut_at=_FIELD)) for file in files)
 
 
 def _egress(run: RunRecord, redactor: Redactor | None) -> tuple[ObservedEgress, ...]:
     egress = run.observations.egress
-    return egress if redactor is None else tuple(replace(e, host=redactor.redact_text(e.host)) for e in egress)
+    return tuple(replace(e, host=_redacted(e.host, redactor, cut_at=_FIELD)) for e in egress)

@@ -8,12 +8,13 @@ beginning of a word and hold letters, digits, `_`, `-` and `.` alone, but for pr
 which follow `://`.
 """
 
+import codecs
 import io
 import re
 
 from ..redaction import SECRET_KINDS, Redactor
 
-__all__ = ["Sieve"]
+__all__ = ["Plain", "Sieve", "WideSieve", "choose_sink"]
 
 _BORDER = re.compile(rb"[^A-Za-z0-9_.\-]")
 """What ends every secret but the two that are looked for below."""
@@ -32,6 +33,20 @@ _WORD_BYTES = 8192
 """More than the longest of the others."""
 _LOOK_BACK = 4096
 _TRIES = 64
+_TEXT_BYTES = 8192
+"""So many at the beginning of a file say whether it is text: what is none is not redacted, which would break it."""
+_NO_TEXT = re.compile(r"[\x01-\x06\x0e-\x1a\x1c-\x1f\x7f-\x9f\ufffd]")
+_WIDE = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+
+
+def choose_sink(begin: bytes, redactor: Redactor | None) -> "Sieve | WideSieve | Plain":
+    """What takes the parts of content that begins so: nothing is searched that is no text."""
+    begin = begin[:_TEXT_BYTES]
+    if redactor is None:
+        return Plain()
+    if encoding := _wide_encoding(begin):
+        return WideSieve(redactor, encoding)
+    return Sieve(redactor) if _is_text(begin) else Plain()
 
 
 class Sieve:
@@ -105,6 +120,68 @@ class Sieve:
             return 0
         looks_so = any(pattern.match(held[place:]) for pattern in SECRET_KINDS.values())
         return 0 if looks_so else place
+
+
+class Plain:
+    """What is not searched, put together in place: neither the parts nor a second whole beside it."""
+
+    count = 0
+
+    def __init__(self) -> None:
+        self._out = io.BytesIO()
+
+    def feed(self, part: bytes) -> None:
+        """Takes the next part."""
+        self._out.write(part)
+
+    def finish(self) -> bytes:
+        """Everything, as it came."""
+        return self._out.getvalue()
+
+
+class WideSieve:
+    """Text in UTF-16, searched as what it says; parts may be cut within a character."""
+
+    def __init__(self, redactor: Redactor, encoding: str) -> None:
+        self._sieve = Sieve(redactor)
+        self._encoding = encoding
+        self._decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
+        self._odd = b""
+
+    @property
+    def count(self) -> int:
+        """How much was redacted."""
+        return self._sieve.count
+
+    def feed(self, part: bytes) -> None:
+        """Takes the next part."""
+        part = self._odd + part
+        even = len(part) & ~1
+        self._odd = part[even:]
+        self._sieve.feed(self._decoder.decode(part[:even]).encode("utf-8", "surrogatepass"))
+
+    def finish(self) -> bytes:
+        """Everything, redacted, in the encoding that it had."""
+        self._sieve.feed(self._decoder.decode(b"", final=True).encode("utf-8", "surrogatepass"))
+        text = self._sieve.finish().decode("utf-8", "surrogatepass")
+        return text.encode(self._encoding, "surrogatepass") + self._odd
+
+
+def _wide_encoding(begin: bytes) -> str:
+    """Which UTF-16 it is, by its mark or because every other byte of most of it is NUL; empty if none."""
+    if marked := _WIDE.get(begin[:2]):
+        return marked
+    pairs = len(begin) // 2
+    for encoding, low in (("utf-16-le", 0), ("utf-16-be", 1)):
+        high = begin[1 - low : 2 * pairs : 2].count(0)
+        if pairs and high > pairs // 2 and begin[low : 2 * pairs : 2].count(0) <= pairs // 10:
+            return encoding
+    return ""
+
+
+def _is_text(begin: bytes) -> bool:
+    """Whether it has no NUL, as text in every other encoding, or is UTF-8 beside them."""
+    return b"\0" not in begin or not _NO_TEXT.search(codecs.getincrementaldecoder("utf-8")("replace").decode(begin))
 
 
 def _last_border(held: bytes, limit: int) -> int:

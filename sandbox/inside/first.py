@@ -218,7 +218,12 @@ class Witness:
         line = "\x1f".join((str(process), str(count), *fields)).replace("\n", "\\n")
         # the program may have closed the descriptor and opened a file of its own under the same number
         if identity(self.events) == self.identity:
-            os.write(self.events, line.encode("utf-8", "backslashreplace")[:LINE] + b"\n")
+            record = line.encode("utf-8", "backslashreplace")
+            if (
+                len(record) > LINE
+            ):  # whole fields: what is cut within one could be a part of a secret that nobody knows again
+                record = record[:LINE].rpartition(b"\x1f")[0]
+            os.write(self.events, record + b"\n")
 
     def address(self, event: str, args: tuple[object, ...]) -> None:
         """A connection, a datagram, or a place of the program's own."""

@@ -94,3 +94,38 @@ def test_text_is_redacted_and_the_digest_is_of_what_was_there(tmp_path: Path) ->
     plain, redacted = collected(tmp_path).artefacts[0], collected(tmp_path, redactor=Redactor()).artefacts[0]
     assert redacted.content == b"key [redacted:aws_access_key]"
     assert (redacted.sha256, redacted.bytes, redacted.redactions) == (plain.sha256, plain.bytes, 1)
+
+
+def test_names_that_redaction_makes_the_same_stay_apart_and_hide_no_file(tmp_path: Path) -> None:
+    keys = [f"AKIAABCDEFGHIJKLMNO{letter}" for letter in "PQR"]
+    (tmp_path / keys[0]).write_bytes(b"0")
+    (tmp_path / keys[1]).mkdir()
+    (tmp_path / keys[1] / "x").write_bytes(b"1")
+    (tmp_path / keys[2]).write_bytes(b"2")
+    found = collected(tmp_path, redactor=Redactor())
+    assert [(a.name, a.content, a.redactions) for a in found.artefacts] == [
+        ("[redacted:aws_access_key]", b"0", 1),
+        ("2.[redacted:aws_access_key]/x", b"1", 1),
+        ("3.[redacted:aws_access_key]", b"2", 1),
+    ]
+
+
+def test_a_hostile_name_is_redacted_before_it_is_cut() -> None:
+    assert "AKIA" not in shown("x" * 190 + " AKIAABCDEFGHIJKLMNOP", Redactor())
+
+
+def test_text_of_two_bytes_a_character_is_searched_wherever_it_is_cut_and_comes_out_as_it_was(tmp_path: Path) -> None:
+    secret = "AKIAABCDEFGHIJKLMNOP"
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        text = f"{'a line of text, ' * 70_000}\n{secret} \U0001f600 \ud800".encode(encoding, "surrogatepass") + b"x"
+        (tmp_path / "t").write_bytes(text)
+        left = collected(tmp_path, Caps(files=4, size=10**7), Redactor()).artefacts[0]
+        expected = text[:-1].decode(encoding, "surrogatepass").replace(secret, "[redacted:aws_access_key]")
+        assert (left.content, left.redactions) == (expected.encode(encoding, "surrogatepass") + b"x", 1)
+
+
+def test_what_is_no_text_comes_out_as_it_was_and_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "t").write_bytes(b"\x7fELF\x02\x01\0\0://user:password@")
+    found = collected(tmp_path, redactor=Redactor())
+    assert (found.artefacts[0].content, found.unsearched) == (b"\x7fELF\x02\x01\0\0://user:password@", 1)
+    assert collected(tmp_path).unsearched == 0

@@ -450,14 +450,30 @@ def test_processes_that_are_left_behind_are_told(run: RunProgram) -> None:
     assert outcome.explanation.endswith("exit code 0; 1 process(es) that it left behind were killed")
 
 
-def test_artefacts_are_taken_from_a_directory_that_was_made_anew(run: RunProgram) -> None:
-    outcome = run(
-        "import os, shutil\n"
-        "open('/work/out/old', 'w').close(); shutil.rmtree('/work/out'); os.makedirs('/work/out/a')\n"
-        "open('/work/out/a/new', 'w').write('x')\n"
-    )
-    assert [(artefact.name, artefact.content) for artefact in outcome.artefacts] == [("a/new", b"x")]
-    assert outcome.refused_artefacts == ()
+REPLACED = {
+    "made anew": "import os, shutil\nopen('/work/out/old', 'w').close(); shutil.rmtree('/work/out'); os.makedirs('/work/out/a')\n",
+    "moved into place": "import os\nos.rmdir('/work/out'); os.makedirs('/work/new/a'); os.rename('/work/new', '/work/out')\n",
+    "a link": "import os\nos.makedirs('/tmp/o/a'); os.rmdir('/work/out'); os.symlink('/tmp/o', '/work/out')\n",
+}
+
+
+@pytest.mark.parametrize("how", REPLACED)
+def test_artefacts_are_taken_from_a_directory_that_was_replaced_unless_it_is_a_link_which_is_told(
+    how: str,
+    sandbox: Sandbox,
+    unprivileged: RunUnprivileged,
+    grant_of: MakeGrant,
+    job_of: MakeJob,
+) -> None:
+    job = job_of(REPLACED[how] + "open('/work/out/a/new', 'w').write('x')\n")
+    for outcome in (sandbox.run(job, grant_of()), *unprivileged([(job, grant_of())])):
+        found = [(artefact.name, artefact.content) for artefact in outcome.artefacts]
+        refused = [(left.name, left.reason) for left in outcome.refused_artefacts]
+        assert (found, refused) == (
+            ([], [("out", "the directory was replaced by a symbolic link")])
+            if how == "a link"
+            else ([("a/new", b"x")], [])
+        )
 
 
 def test_a_program_may_ask_whether_the_first_process_lives_but_send_it_nothing(run: RunProgram) -> None:

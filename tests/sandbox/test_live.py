@@ -64,9 +64,10 @@ def test_a_key_whose_end_has_not_come_is_held_back() -> None:
     assert heard.streams == {"stdout": b"before\n[redacted:private_key]\nafter\n", "stderr": b"other\n"}
 
 
-def test_a_listener_that_breaks_hears_no_more_and_that_is_known() -> None:
+@pytest.mark.parametrize("kind", [BrokenPipeError, SystemExit, KeyboardInterrupt])
+def test_a_listener_that_breaks_hears_no_more_and_that_is_known(kind: type[BaseException]) -> None:
     def broken(stream: str, content: bytes) -> None:
-        raise BrokenPipeError(stream, content)
+        raise kind(stream, content)
 
     relay = LiveRelay(Live(write=broken), None)
     relay.feed("stdout", b"x")

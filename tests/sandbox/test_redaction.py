@@ -46,12 +46,50 @@ def test_private_keys_end_where_anything_else_begins(content: bytes, left: bytes
     assert Redactor().redact(content).content == left
 
 
+WHOLE = {
+    "private_key": KEY,
+    "aws_access_key": b"AKIAABCDEFGHIJKLMNOP",
+    "github_token": b"github_pat_" + b"a" * 30,
+    "gitlab_token": b"glpat-" + b"a-" * 20,
+    "slack_token": b"xoxb-123-" + b"a" * 20,
+    "model_api_key": b"sk-ant-" + b"a_" * 20,
+    "google_api_key": b"AIza" + b"-" * 35,
+    "stripe_key": b"sk_live_" + b"a" * 20,
+    "npm_token": b"npm_" + b"a" * 36,
+    "pypi_token": b"pypi-" + b"a" * 60,
+    "json_web_token": b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJlLi4u",
+    "url_password": b"https://someone:a-secret-word@",
+    "known_value": b"two words of\na known value",
+}
+LONGEST_SIGN = len(b"-----BEGIN EC PRIVATE KEY-----")
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_wherever_content_is_cut_off_no_part_of_a_secret_is_shown_beyond_what_all_of_its_kind_begin_with(
+    kind: str,
+) -> None:
+    secret, redactor = WHOLE[kind], Redactor([WHOLE["known_value"].decode()])
+    assert redactor.redact(secret).count == 1
+    for before in (b"", b"plain text, a word ", b"x=" * 6000):
+        for size in range(1, len(secret)):
+            left = redactor.redact(before + secret[:size], cut=True).content[len(before) :]
+            most = LONGEST_SIGN if kind == "private_key" else len(b"https://someone:")
+            assert len(left.replace(b"[redacted:private_key]", b"")) <= most, left
+            assert left == secret[: len(left)] or b"[redacted:" in left
+
+
+def test_what_is_no_beginning_of_a_secret_is_shown_to_the_cut() -> None:
+    for content in (b"plain", b"y" * 20_000, b"sk-short and more", b"http://localhost:8080/ "):
+        assert Redactor(["another value"]).redact(content, cut=True).content == content
+
+
 HOSTILE = """
 import resource
 from custody.redaction import Redactor
 resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
 for unit in (b"-----BEGIN PRIVATE KEY-----\\n", b"-----BEGIN PRIVATE KEY-----A", b"://a:", b"eyJ.", b"sk-", b"-----BEGIN "):
     Redactor().redact(unit * ((4 << 20) // len(unit)))
+    Redactor([unit.decode() * 100]).redact(unit * ((4 << 20) // len(unit)), cut=True)
 print("done")
 """
 
