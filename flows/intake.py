@@ -7,13 +7,14 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import fields
+from mmap import PAGESIZE
 from pathlib import Path, PurePosixPath
 
 from ..dependencies import check_declared, parse_requirements
 from ..dependencies.types import Lock
 from ..errors import LedgerError, UsageError
 from ..policies import read_code
-from ..policies.types import Denied, MountRequest, RunRequest
+from ..policies.types import Denied, Limits, MountRequest, Profile, RunRequest
 from . import ending, entries
 from .history import history_of
 from .house import House, new_id
@@ -119,9 +120,7 @@ def validate(house: House, request: RunRequest) -> Lock:
     if request.profile not in house.gate.profiles:
         known = ", ".join(f"`{name}`" for name in sorted(house.gate.profiles))
         raise UsageError(f"there is no profile `{_shown(request.profile)}`", hint=f"the profiles in force are {known}")
-    for limit in fields(request.limits):
-        if getattr(request.limits, limit.name) < 1:
-            raise UsageError(f"limit `{limit.name}` must be at least 1", hint="leave it out to get the profile's own")
+    _check_limits(request.limits, house.gate.profiles[request.profile])
     if len(request.hosts) > _HOSTS or len(request.mounts) > _MOUNTS:
         raise UsageError("too many hosts or mounts", hint="at most 16 hosts and 8 mounts")
     for host in request.hosts:
@@ -202,13 +201,29 @@ def _seen_from(path: Path, home: Path) -> str:
     return "in it" if home.is_relative_to(path) else "around it"
 
 
+def _check_limits(limits: Limits, profile: Profile) -> None:
+    """What is asked for has to be what the profile has; what rules lower beyond that is on record in the decision."""
+    for limit in fields(limits):
+        value, most = getattr(limits, limit.name), getattr(profile.caps, limit.name)
+        if value < 1:
+            raise UsageError(f"limit `{limit.name}` must be at least 1", hint="leave it out to get the profile's own")
+        if value > most:
+            raise UsageError(
+                f"limit `{limit.name}` is {value}, more than the profile `{profile.name}` has",
+                hint=f"ask for at most {most}, or leave it out to get the profile's own",
+            )
+
+
 def _check_room(request: RunRequest) -> None:
     """Limits in which the program's own files, or an interpreter at all, have no room."""
     limits = request.limits
-    size = len(request.code) + sum(len(file.content) for file in request.files)
+    # the workspace holds whole pages
+    size = sum(
+        -(-len(content) // PAGESIZE) * PAGESIZE for content in (request.code, *(f.content for f in request.files))
+    )
     if size > limits.disk_mib * _MIB:
         raise UsageError(
-            f"program and input files have {size} bytes, more than the workspace of {limits.disk_mib} MiB",
+            f"program and input files take {size} bytes, more than the workspace of {limits.disk_mib} MiB",
             hint="ask for a higher limit `disk_mib`, or give less",
         )
     least = {"memory_mib": _LEAST_MEMORY_MIB, "open_files": _LEAST_OPEN_FILES, "files": len(request.files) + _OWN_FILES}

@@ -24,6 +24,7 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
     "file name with a folder": ({"file_name": "../x.py"}, "not a file name"),
     "file name with a control character": ({"file_name": "a\x1b.py"}, "not a file name"),
     "unknown profile": ({"profile": "lax"}, "no profile"),
+    "a limit beyond the profile": ({"limits": Limits(wall_seconds=601)}, "ask for at most 600"),
     "limit of 0": ({"limits": Limits(wall_seconds=0)}, "at least 1"),
     "host with a space": ({"hosts": (HostRequest("a b", 443),)}, "host and port"),
     "port 0": ({"hosts": (HostRequest("a.example", 0),)}, "host and port"),

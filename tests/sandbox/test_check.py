@@ -1,6 +1,7 @@
 """Bad input is a clear error before anything starts, and leaves nothing behind."""
 
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from custody.errors import CustodyError, LayerError, SandboxError, UsageError
 from custody.policies.types import Access, Grant, HostRequest, Limits, MountRequest
-from custody.sandbox import JailSettings, Job, Sandbox
+from custody.sandbox import JailSettings, Job, Outcome, Sandbox
 
 MakeGrant = Callable[..., Grant]
 GRANT = Grant(decision="decision-1", principal="tester", profile="test", limits=Limits(disk_mib=4))
@@ -77,6 +78,55 @@ def test_bad_grants_are_refused(tmp_path: Path) -> None:
             Sandbox(JailSettings(state=tmp_path / "state")).run(job_of("print(1)"), grant)
         _assert_well_said(caught.value, words)
     assert not (tmp_path / "state").exists()
+
+
+HARD = {name: resource.getrlimit(which)[1] for name, which in (("processes", resource.RLIMIT_NPROC), ("open_files", resource.RLIMIT_NOFILE))}  # fmt: skip
+NO_ROOM: dict[str, tuple[Job, dict[str, int], str]] = {
+    "each file takes a page": (job_of("", files=tuple((f"{n}", b"x") for n in range(257))), {"disk_mib": 1}, "MiB"),
+    "directories are inodes": (job_of("", files=(("d/" * 40 + "x", b""),)), {"files": 43}, "40 directories"),
+    "no inode for `out`": (job_of(""), {"files": 2}, "0 files in 0 directories"),
+    "no memory": (job_of(""), {"memory_mib": 15}, "`memory_mib` is 15"),
+    "no open files": (job_of(""), {"open_files": 7}, "`open_files` is 7"),
+    **{f"too much: {name}": (job_of(""), {name: 2**40}, f"`{name}`") for name in Limits.__dataclass_fields__},
+    **{
+        f"more than the runner itself may: {name}": (job_of(""), {name: hard + 1}, f"`{name}`")
+        for name, hard in HARD.items()
+        if hard != resource.RLIM_INFINITY
+    },
+}
+
+
+@pytest.mark.parametrize("name", NO_ROOM)
+def test_limits_in_which_nothing_could_start_are_usage_errors(tmp_path: Path, name: str, grant_of: MakeGrant) -> None:
+    job, limits, words = NO_ROOM[name]
+    sandbox = Sandbox(JailSettings(state=tmp_path / "state"))
+    for entrance in (sandbox.run, sandbox.check):
+        with pytest.raises(UsageError) as caught:
+            entrance(job, grant_of(**limits))
+        _assert_well_said(caught.value, words)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.jail
+@pytest.mark.parametrize(
+    ("job", "limits"),
+    [
+        (job_of("pass", files=tuple((f"{n}", b"x") for n in range(255))), {"disk_mib": 1, "files": 258}),
+        (job_of("pass", files=(("d/" * 40 + "x", b""),)), {"files": 44}),
+        (job_of("pass"), {"files": 3, "memory_mib": 16, "open_files": 8, "processes": 1}),
+        (job_of("pass"), dict.fromkeys(("wall_seconds", "cpu_seconds", "memory_mib", "disk_mib", "files"), 2**31 - 61)),
+        (job_of("pass"), {name: hard - 8 for name, hard in HARD.items() if hard != resource.RLIM_INFINITY}),
+    ],
+)
+def test_what_is_taken_as_possible_starts(
+    sandbox: Sandbox,
+    unprivileged: Callable[[Sequence[tuple[Job, Grant]]], list[Outcome]],
+    job: Job,
+    limits: dict[str, int],
+    grant_of: MakeGrant,
+) -> None:
+    ended = (sandbox.run(job, grant_of(**limits)), *unprivileged([(job, grant_of(**limits))]))
+    assert [outcome.outcome for outcome in ended] == ["succeeded", "succeeded"], [o.explanation for o in ended]
 
 
 @pytest.mark.parametrize("name", ["wall_seconds", "memory_mib", "processes", "artefacts"])

@@ -210,6 +210,12 @@ BAD = {
     "a limit of nothing": Bad(
         ("run", "-l", "wall_seconds=0", "hello.py"), 2, "limit `wall_seconds` must be at least 1"
     ),
+    "a limit beyond the profile": Bad(
+        ("run", "-l", "wall_seconds=99999", "hello.py"),
+        2,
+        "limit `wall_seconds` is 99999, more than the profile `default` has",
+        "ask for at most 600",
+    ),
     "an unknown limit": Bad(("run", "-l", "wishes=3", "hello.py"), 2, "there is no limit `wishes`", "wall_seconds"),
     "a limit without a number": Bad(("run", "-l", "files=many", "hello.py"), 2, "needs a whole number, not `many`"),
     "a host without a port": Bad(
