@@ -55,6 +55,8 @@ class Ending:
     exit_code: int | None = None
     signal: int | None = None
     limits_hit: tuple[str, ...] = ()
+    limits_told: tuple[str, ...] = ()
+    """Of these, what only the program's own interpreter said, which the program controls."""
 
 
 def classify(evidence: Evidence) -> Ending:
@@ -62,12 +64,14 @@ def classify(evidence: Evidence) -> Ending:
     outcome, explanation = _conclude(evidence)
     status = evidence.watched.status
     exited = status is not None and os.WIFEXITED(status)
+    hit, told = _limits_seen(evidence, outcome), _limits_told(evidence)
     return Ending(
         outcome=outcome,
         explanation=explanation + _left(evidence.watched),
         exit_code=os.WEXITSTATUS(status) if status is not None and exited else None,
         signal=os.WTERMSIG(status) if status is not None and not exited else None,
-        limits_hit=_limits(evidence, outcome),
+        limits_hit=tuple(sorted(hit | told)),
+        limits_told=tuple(sorted(told - hit)),
     )
 
 
@@ -152,7 +156,8 @@ def _left(watched: Watched) -> str:
     return f"; {watched.left_behind} process(es) that it left behind were killed"
 
 
-def _limits(evidence: Evidence, outcome: OutcomeClass) -> tuple[str, ...]:
+def _limits_seen(evidence: Evidence, outcome: OutcomeClass) -> set[str]:
+    """By the runner itself or the kernel's counters."""
     hit = set(evidence.watched.full)
     if evidence.counters.oom_kills:
         hit.add("memory")
@@ -170,13 +175,15 @@ def _limits(evidence: Evidence, outcome: OutcomeClass) -> tuple[str, ...]:
         or max(_processor_seconds(evidence), _counted(evidence)) >= evidence.cpu_seconds
     ):
         hit.add("cpu")
+    return hit
+
+
+def _limits_told(evidence: Evidence) -> frozenset[str]:
     told = evidence.told
-    if "inodes" in hit and "disk" not in hit:
+    if "inodes" in evidence.watched.full:
         told -= {"disk"}  # the same error number for both
-    if evidence.grouped:
-        # the counters know better than the program about these two
-        told -= {"memory", "processes"}
-    return tuple(sorted(hit | told))
+    # with control groups the counters know better than the program about these two
+    return told - {"memory", "processes"} if evidence.grouped else told
 
 
 def _processor_seconds(evidence: Evidence) -> float:

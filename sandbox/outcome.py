@@ -113,7 +113,7 @@ def make_outcome(grant: Grant, run: RunRecord, redactor: Redactor | None) -> Out
             replace(call, command=_redacted(call.command, redactor, cut_at=_PROCESS_NAME))
             for call in fold_denials(denials)
         ),
-        unobserved=_unobserved(grant, run),
+        unobserved=_unobserved(grant, run, ending.limits_told),
         layers=_layers_on(run),
         spec_sha256=run.spec_sha256,
         nsjail_sha256=run.nsjail_sha256,
@@ -181,7 +181,7 @@ def _output(stream: Stream, redactor: Redactor | None) -> Output:
     )
 
 
-def _unobserved(grant: Grant, run: RunRecord) -> tuple[str, ...]:
+def _unobserved(grant: Grant, run: RunRecord, limits_told: tuple[str, ...]) -> tuple[str, ...]:
     """What could not be seen, one sentence each."""
     if run.language == "python":
         said = [
@@ -190,6 +190,11 @@ def _unobserved(grant: Grant, run: RunRecord) -> tuple[str, ...]:
         ]
     else:
         said = [f"files and connections of programs in {run.language} are not observed"]
+    if limits_told:
+        said.append(
+            f"whether the limit on {' and '.join(limits_told)} was met is known from the program's own interpreter only, "
+            "which the program controls"
+        )
     said += _unobserved_by_kernel(run)
     if run.observations.lost:
         said.append("some records of the program's interpreter were lost, unreadable or too many")

@@ -221,7 +221,8 @@ class Outcome:
     exit_code: int | None
     signal: int | None
     limits_hit: tuple[str, ...]
-    """Limits that were met whatever the class: memory, processes, output, disk, inodes, cpu, wall."""
+    """Limits that were met whatever the class: memory, processes, output, disk, inodes, cpu, wall; what only the program's own
+    interpreter said of them is named in `unobserved`."""
     usage: Usage
     stdout: Output
     stderr: Output

@@ -172,6 +172,7 @@ class Watch:
                     else:
                         self._serve(descriptor)
                 if not arrived:
+                    self._look_at_disks()
                     self._take_log()
                 self._check(cancel)
             sources.finish(self.seen.status)
@@ -207,6 +208,7 @@ class Watch:
             case "log":
                 self._keep_log(data)
             case "events":
+                self._look_at_disks()
                 self.recorder.feed(data)
                 self._event_bytes += len(data)
                 if self._event_bytes > _EVENT_BYTES:
@@ -254,10 +256,9 @@ class Watch:
                     self.seen.counted_cpu_us = int(counted)
                     self.seen.wall_ms = int((time.monotonic() - self._begun) * 1000)
                     self._due_at = time.monotonic() + _GRACE_SECONDS
+                    self._look_at_disks()
                 case [b"empty", count]:
                     self.seen.left_behind = int(count)
-                case _:
-                    pass
 
     def _prepare(self) -> None:
         """Gets everything from outside that is needed later, while nothing but our own code has run in the jail."""
@@ -346,10 +347,8 @@ class Watch:
     def _look_at_disks(self) -> None:
         for place in self._places:
             found = os.fstatvfs(place)
-            if found.f_bfree == 0:
-                self.seen.full.add("disk")
-            if found.f_ffree == 0:
-                self.seen.full.add("inodes")
+            free = {"disk": found.f_bfree, "inodes": found.f_ffree}
+            self.seen.full.update(name for name, left in free.items() if not left)
 
     def _stop(self, why: Stopped) -> None:
         """Kills the jail, once; the first reason stands."""

@@ -115,3 +115,14 @@ def test_a_run_that_used_more_processor_time_than_its_limit_says_so_though_it_en
 def test_a_program_that_took_the_limits_signal_and_ended_well_has_met_it() -> None:
     ending = classify(_counted(evidence(0, cpu=9.0), 10.0))
     assert (ending.outcome, ending.limits_hit) == (OutcomeClass.SUCCEEDED, ("cpu",))
+
+
+def test_a_limit_that_only_the_program_told_is_marked_so() -> None:
+    given = replace(evidence(1 << 8), told=frozenset({"disk", "memory", "processes"}))
+    assert (classify(given).limits_hit, classify(given).limits_told) == (("disk",), ("disk",))
+    alone = replace(given, grouped=False)
+    assert classify(alone).limits_told == ("disk", "memory", "processes")
+    alone.watched.full.add("disk")
+    assert classify(alone).limits_told == ("memory", "processes")
+    alone.watched.full.add("inodes")
+    assert classify(alone).limits_hit == ("disk", "inodes", "memory", "processes")
