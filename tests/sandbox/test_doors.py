@@ -50,6 +50,44 @@ def test_links_are_not_followed(tree: Path, tmp_path: Path, monkeypatch: pytest.
     assert (found.first, found.complete) == (None, True)
 
 
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_socket_is_a_door_as_long_as_somebody_holds_it_and_is_not_spoken_to(
+    tree: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: socket.SocketKind,
+    listens: bool,  # noqa: FBT001 - one column of a table
+) -> None:
+    folder = tree / ("d" * 120)
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with socket.socket(socket.AF_UNIX, kind) as held:
+        held.bind("socket")
+        held.setblocking(False)
+        if listens and kind is not socket.SOCK_DGRAM:
+            held.listen()
+        assert find_doors(tree).first == folder / "socket"
+        assert find_doors(folder / "socket").first == folder / "socket"
+        with pytest.raises(BlockingIOError if listens or kind is socket.SOCK_DGRAM else OSError):
+            _ = held.recv(1) if kind is socket.SOCK_DGRAM else held.accept()
+    assert find_doors(tree).first is find_doors(folder / "socket").first is None
+
+
+@pytest.mark.jail
+def test_a_program_that_leaves_a_socket_closes_the_mount_to_no_later_run(
+    sandbox: Sandbox, tree: Path, grant_of: Callable[..., Grant], job_of: Callable[..., Job]
+) -> None:
+    tree.chmod(0o777)
+    grant = replace(grant_of(), mounts=(MountRequest(path=str(tree), access=Access.WRITE, target="tree"),))
+    leaving = "import socket\nsocket.socket(socket.AF_UNIX).bind('/mnt/tree/s')"
+    first = sandbox.run(job_of(leaving), grant)
+    assert [(f.path, f.action) for f in first.files if f.source == "manifest"] == [("/mnt/tree/s", "created")]
+    assert (tree / "s").is_socket()
+    asking = "import socket\ntry: socket.socket(socket.AF_UNIX).connect('/mnt/tree/s')\nexcept ConnectionRefusedError: print('refused')"
+    second = sandbox.run(job_of(asking), grant)
+    assert (second.outcome, second.stdout.content) == ("succeeded", b"refused\n"), second.stderr.content
+
+
 def test_a_tree_that_is_too_large_is_not_called_searched(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("custody.sandbox.doors._MOST", 1)
     assert not find_doors(tree).complete
