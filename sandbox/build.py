@@ -33,7 +33,7 @@ _MIB = 1024 * 1024
 _BACKSTOP_SECONDS = 10
 _OWN_PROCESSES = 4
 _SHELL = (
-    "bash", "cat", "cp", "date", "echo", "env", "grep", "head", "ls", "mkdir", "mv", "rm", "sed", "sh", "sort", "tail", "tr",
+    "bash", "cat", "cp", "date", "echo", "env", "grep", "head", "ls", "mkdir", "mv", "rm", "sed", "sh", "sleep", "sort", "tail", "tr",
     "uname", "wc",
 )  # fmt: skip
 _STARTUP_MODULES = ("sitecustomize", "usercustomize")
@@ -146,7 +146,9 @@ def _mounts(job: Job, grant: Grant, runtime: Runtime, language: Language) -> tup
         Content("/etc/nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files\n"),
         Proc(),
         *(
-            Bind(Path(node), node, writable=node != "/dev/urandom", device=True)
+            Bind(
+                Path(node), node, device=True
+            )  # what is written to them is taken all the same; their times are the host's
             for node in ("/dev/null", "/dev/zero", "/dev/urandom")
         ),
         Tmpfs("/dev/shm", size, inodes, mode=0o1777),  # noqa: S108 - inside the jail

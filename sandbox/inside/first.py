@@ -26,6 +26,8 @@ import posix as os
 import sys
 import time
 
+FIRST = "first.py"
+"""Under which name this is compiled."""
 PR_SET_DUMPABLE = 4
 WORK = "/work"
 OUT = "/work/out"
@@ -347,8 +349,11 @@ def become_program(job: dict[str, Any], compiled: Callable[[bytes, bytes], CodeT
     except BaseException as error:  # noqa: BLE001 - the last frame before the interpreter's own
         witness.limit(error)
         # tracebacks begin with the program's own first line
-        error.__traceback__ = error.__traceback__.tb_next if error.__traceback__ else None
-        sys.excepthook(type(error), error, error.__traceback__)
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename == FIRST:
+            trace = trace.tb_next
+        error.__traceback__ = trace
+        sys.excepthook(type(error), error, trace)
         sys.exit(1)
     del main
     try:  # noqa: SIM105 - contextlib costs more than the rest of this start

@@ -228,7 +228,7 @@ def test_a_granted_mount_is_readable_and_nothing_beside_it(
 
 def test_a_shell_is_there_only_if_it_is_granted(sandbox: Sandbox, job_of: MakeJob, grant_of: MakeGrant) -> None:
     job = job_of(
-        "import subprocess\nprint(subprocess.run('echo $((6 * 7)) | cat', shell=True, capture_output=True).stdout)"
+        "import subprocess\nprint(subprocess.run('sleep 0; echo $((6 * 7)) | cat', shell=True, capture_output=True).stdout)"
     )
     assert b"FileNotFoundError" in sandbox.run(job, grant_of()).stderr.content
     granted = replace(grant_of(), shell=True)  # noqa: S604 - a field of the grant, no call of a shell
@@ -352,6 +352,32 @@ def test_a_traceback_shows_only_the_programs_own_lines(run: RunProgram) -> None:
     text = outcome.stderr.content.decode()
     assert text.startswith('Traceback (most recent call last):\n  File "/work/program.py", line 3, in <module>\n')
     assert text.count("File ") == 2
+
+
+def test_a_program_with_a_syntax_error_reads_of_itself_alone_and_has_opened_nothing(run: RunProgram) -> None:
+    outcome = run("x = 1\ny = = 2\n")
+    expected = b'  File "/work/program.py", line 2\n    y = = 2\n        ^\nSyntaxError: invalid syntax\n'
+    assert (outcome.stderr.content, outcome.files) == (expected, ())
+
+
+def test_what_is_of_the_host_stays_as_it_is_and_useful(run: RunProgram) -> None:
+    outcome = run(
+        "import os, resource, socket\n"
+        "print(os.write(os.open('/dev/null', os.O_WRONLY | os.O_CREAT | os.O_TRUNC), b'xy'), open('/dev/zero', 'r+b', 0).read(1))\n"
+        "for act in (lambda: os.utime('/dev/null'), lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),\n"
+        "            lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)):\n"
+        "    try: act()\n"
+        "    except OSError as error: print(type(error).__name__, error.errno)\n"
+        "    else: print('done')\n"
+        "print(resource.getrlimit(resource.RLIMIT_CORE), socket.socket(socket.AF_INET).proto)\n"
+    )
+    assert outcome.stdout.content.decode().splitlines() == [
+        "2 b'\\x00'",
+        "OSError 30",
+        "PermissionError 13",
+        "OSError 93",
+        "(1, 1) 0",
+    ], outcome.stderr.content
 
 
 def test_arguments_and_input_files_arrive_as_given(run: RunProgram) -> None:

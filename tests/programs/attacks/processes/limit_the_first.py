@@ -11,6 +11,8 @@ for act in (
     lambda: os.sched_setaffinity(1, {0}),
     lambda: os.sched_setscheduler(1, os.SCHED_IDLE, os.sched_param(0)),
     lambda: os.setpriority(os.PRIO_PROCESS, 1, 19),
+    lambda: os.setpriority(os.PRIO_USER, 0, 19),
+    lambda: os.setpriority(os.PRIO_PGRP, 0, 19),
 ):
     try:
         act()
