@@ -66,7 +66,7 @@ def claim_uid(uid: int, processes_of: Callable[[int], list[int]], places: tuple[
 
 
 def _open(places: tuple[Path, ...]) -> int:
-    reason = ""
+    reason, failure = "", None
     for place in places:
         try:
             try:
@@ -80,7 +80,7 @@ def _open(places: tuple[Path, ...]) -> int:
                 continue
             return os.open(place / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            reason = f"`{place}`: {error.strerror}"
+            reason, failure = f"`{place}`: {error.strerror}", error
     raise SandboxError(
         f"outside uids cannot be kept apart on this machine: {reason}", hint=f"let root write to `{places[0].parent}`"
-    )
+    ) from failure

@@ -65,7 +65,7 @@ class Sandbox:
         with self._lock:
             known = self._layers
         if known is None:
-            known = layers_from_probe(self._probe, root=self._root)
+            known = layers_from_probe(self._probe, root=self._root, settings=self._settings)
             with self._lock:
                 self._layers = known
         return known

@@ -8,12 +8,14 @@ import os
 import platform
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
 from ..errors import SandboxError
 from ..policies.types import Access, Grant, Limits, MountRequest
-from .types import Job, Layer, LayerState, Outcome, OutcomeClass
+from .cures import cure_of_no_jail, cure_of_rights, is_nsjail
+from .types import JailSettings, Job, Layer, LayerState, Outcome, OutcomeClass
 
 __all__ = ["PROBE_FILE", "layers_from_probe", "probe_grant", "probe_job"]
 
@@ -82,19 +84,43 @@ def probe_grant(folder: Path | None) -> Grant:
     return Grant(decision="self-test", principal="custody", profile="self-test", limits=limits, mounts=mounts)
 
 
-def layers_from_probe(probe: Callable[[], Outcome], *, root: bool) -> tuple[Layer, ...]:
-    """Runs the probe and reads what it shows."""
+def layers_from_probe(
+    probe: Callable[[], Outcome], *, root: bool, settings: JailSettings | None = None
+) -> tuple[Layer, ...]:
+    """Runs the probe and reads what it shows; the settings say what is switched off on purpose."""
+    nsjail = settings.nsjail if settings is not None else None
     try:
         outcome = probe()
     except SandboxError as error:
-        return _all_missing(str(error), error.hint)
+        refused = isinstance(error.__cause__, PermissionError)
+        return _all_missing(str(error), (refused and cure_of_rights()) or error.hint)
     seen: _Seen | None = None
     with suppress(ValueError):
         seen = json.loads(outcome.stdout.content)
     if outcome.outcome is not OutcomeClass.SUCCEEDED or seen is None:
         said = outcome.stderr.content.decode("utf-8", "replace").strip().splitlines()
-        return _all_missing(": ".join([outcome.explanation, *said[-1:]]), _cure())
-    return (*_inner(seen), *_outer(outcome, seen, root=root))
+        if nsjail is not None and not is_nsjail(nsjail):
+            return _all_missing(
+                f"`{nsjail}` is not nsjail", "name the binary of nsjail with `sandbox.nsjail`, or leave it out"
+            )
+        return _all_missing(": ".join([outcome.explanation, *said[-1:]]), cure_of_no_jail())
+    return tuple(
+        _switched_off(layer, settings) if settings is not None and layer.state is LayerState.MISSING else layer
+        for layer in (*_inner(seen), *_outer(outcome, seen, root=root))
+    )
+
+
+def _switched_off(layer: Layer, settings: JailSettings) -> Layer:
+    """The layer, with the setting as the cause if it is one."""
+    if layer.name.startswith("cgroup_") and layer.name != "cgroup_namespace" and settings.cgroups is False:
+        setting = "sandbox.cgroups"
+    elif layer.name == "command_watch" and not settings.watch_commands:
+        setting = "sandbox.watch_commands"
+    else:
+        return layer
+    return replace(
+        layer, cause=f"the setting `{setting}` switches it off", cure=f"set `{setting}` to true, or leave it out"
+    )
 
 
 def _inner(seen: _Seen) -> list[Layer]:
@@ -202,25 +228,3 @@ def _layer(name: str, present: bool, cause: str, cure: str) -> Layer:  # noqa: F
     if present:
         return Layer(name=name, state=LayerState.PRESENT)
     return Layer(name=name, state=LayerState.MISSING, cause=cause, cure=cure)
-
-
-def _cure() -> str:
-    """The usual reasons why unprivileged namespaces do not work, looked up in this order."""
-    switches = (
-        (
-            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
-            "1",
-            "allow nsjail in an AppArmor profile, or set kernel.apparmor_restrict_unprivileged_userns to 0",
-        ),
-        ("/proc/sys/kernel/unprivileged_userns_clone", "0", "set kernel.unprivileged_userns_clone to 1"),
-        ("/proc/sys/user/max_user_namespaces", "0", "set user.max_user_namespaces above 0"),
-    )
-    for path, bad, cure in switches:
-        try:
-            if Path(path).read_text(encoding="ascii").strip() == bad:
-                return cure
-        except OSError:
-            continue
-    if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
-        return "in a container: allow user namespaces and an unmasked /proc, or run it privileged"
-    return "read the cause: it is nsjail's own"
