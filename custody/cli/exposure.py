@@ -34,6 +34,8 @@ def exposure_lines(exposure: "Exposure | ExposureRecord", limits: "Limits | Limi
             f"use {limits.wall_seconds} s, {limits.memory_mib} MiB, {limits.processes} processes, "
             f"{limits.output_kib} KiB of output"
         )
+        if exposure.writable:
+            yield f"fill what it may write, with any number of files of up to {limits.disk_mib} MiB"
     if exposure.packages_with_findings:
         yield f"use packages with findings: {', '.join(map(shown, exposure.packages_with_findings))}"
     if exposure.new:
