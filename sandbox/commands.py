@@ -34,6 +34,7 @@ _LINE = 200
 _MOST_PROCESSES = 20_000
 _ARGUMENTS = 24
 _LENGTH = 400
+_COMMAND_LINE = 8192
 _LONG = 3000
 _FIRST_PROCESS = 1
 """Depth below nsjail; the program and what it starts are deeper."""
@@ -269,7 +270,9 @@ def _look_at(process: int, source: str, parent: int | None) -> ObservedCommand:
         path = _clean(str((folder / "exe").readlink()))
     with suppress(OSError):
         with (folder / "cmdline").open("rb") as file:
-            raw = file.read(8192)
+            raw = file.read(_COMMAND_LINE)
+        if len(raw) == _COMMAND_LINE:  # whole words: nobody would know a part of a secret again
+            raw = raw.rpartition(b"\0")[0]
         if raw:
             words = raw.rstrip(b"\0").split(b"\0")[1 : _ARGUMENTS + 1]
             arguments = tuple(_clean(word.decode("utf-8", "replace")) for word in words)
