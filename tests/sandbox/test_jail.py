@@ -228,7 +228,7 @@ def test_a_granted_mount_is_readable_and_nothing_beside_it(
 
 def test_a_shell_is_there_only_if_it_is_granted(sandbox: Sandbox, job_of: MakeJob, grant_of: MakeGrant) -> None:
     job = job_of(
-        "import subprocess\nprint(subprocess.run('sleep 0; echo $((6 * 7)) | cat', shell=True, capture_output=True).stdout)"
+        "import subprocess\nprint(subprocess.run('sleep 0 && echo $((6 * 7)) | cat', shell=True, capture_output=True).stdout)"
     )
     assert b"FileNotFoundError" in sandbox.run(job, grant_of()).stderr.content
     granted = replace(grant_of(), shell=True)  # noqa: S604 - a field of the grant, no call of a shell

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from custody.policies.types import Grant
 from custody.redaction import Redactor
-from custody.sandbox import Job, Live, Sandbox
+from custody.sandbox import JailSettings, Job, Live, Sandbox
 
 pytestmark = pytest.mark.jail
 
@@ -58,3 +59,24 @@ def test_no_part_of_a_secret_comes_out_by_a_name_an_argument_an_encoding_or_a_cu
     assert outcome.commands
     for part in (KEY[:8], HELD_BACK[:8], "hunter2"):
         assert part not in told
+
+
+LONG_RECORD = f"""
+import os, subprocess, sys
+secrets = ['{HELD_BACK}'] * 8
+told = '\\x1f'.join((str(os.getpid()), '1', 'command', 'subprocess.Popen', sys.executable, '-c', 'pass'))
+left = 4000 - len(told) - 7 * len('_{HELD_BACK}') - len('_sk-bbbbbbbb')
+words = ['x' * 300] * (left // 301)
+words.append('x' * (left - 301 * len(words) - 1))
+subprocess.run([sys.executable, '-c', 'pass', *words, *secrets])
+"""
+
+
+def test_a_record_of_the_interpreter_ends_with_a_whole_field(
+    tmp_path: Path, grant_of: MakeGrant, job_of: MakeJob
+) -> None:
+    sandbox = Sandbox(JailSettings(state=tmp_path, watch_commands=False))
+    outcome = sandbox.run(job_of(LONG_RECORD), grant_of(memory_mib=256))
+    assert [command.source for command in outcome.commands] == ["audit_hook"], outcome.stderr.content
+    assert outcome.commands[0].arguments is not None
+    assert outcome.commands[0].arguments[-7:] == ("[redacted:model_api_key]",) * 7
