@@ -93,7 +93,8 @@ def layers_from_probe(
         outcome = probe()
     except SandboxError as error:
         refused = isinstance(error.__cause__, PermissionError)
-        return _all_missing(str(error), (refused and cure_of_rights()) or error.hint)
+        own = cure_of_no_jail() if "custody doctor" in error.hint else error.hint  # this is what doctor says
+        return _all_missing(str(error), (refused and cure_of_rights()) or own)
     seen: _Seen | None = None
     with suppress(ValueError):
         seen = json.loads(outcome.stdout.content)

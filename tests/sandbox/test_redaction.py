@@ -68,6 +68,7 @@ LONGEST_SIGN = len(b"-----BEGIN EC PRIVATE KEY-----")
 def test_wherever_content_is_cut_off_no_part_of_a_secret_is_shown_beyond_what_all_of_its_kind_begin_with(
     kind: str,
 ) -> None:
+    assert WHOLE.keys() == {*SECRET_KINDS, "known_value"}
     secret, redactor = WHOLE[kind], Redactor([WHOLE["known_value"].decode()])
     assert redactor.redact(secret).count == 1
     for before in (b"", b"plain text, a word ", b"x=" * 6000):

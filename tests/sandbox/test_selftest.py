@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from custody.errors import SandboxError
 from custody.sandbox import Layer, Outcome, OutcomeClass
 from custody.sandbox.selftest import layers_from_probe
 from custody.sandbox.types import Output, Usage
@@ -76,6 +77,13 @@ def test_every_layer_that_is_not_present_has_a_cause_and_a_cure() -> None:
 def test_an_answer_that_is_no_answer_makes_every_layer_missing() -> None:
     outcome = layers_from_probe(lambda: _silent(), root=True)  # noqa: PLW0108 - a fresh one each time
     assert {layer.state for layer in outcome} == {"missing"}
+
+
+def test_what_doctor_says_does_not_send_to_doctor() -> None:
+    def fails() -> Outcome:
+        raise SandboxError("the jail could not be started", hint="see `custody doctor`")
+
+    assert all(layer.cure and "custody doctor" not in layer.cure for layer in layers_from_probe(fails, root=True))
 
 
 def _silent() -> Outcome:
