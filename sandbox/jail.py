@@ -169,6 +169,8 @@ class Sandbox:
             text = render(spec)
             payload = build_payload(job, runtime, language)
             sources = self._open_sources(lease, grant)
+            for target, listed in before.items():
+                sources.know(target, listed)
             _check_still_there(grant, groups=groups is not None, sources=sources)
             jail = launch(nsjail.path, spec, text, outside_uid=lease.uid, groups=groups)
             targets = tuple(mount.target for mount in grant.mounts)

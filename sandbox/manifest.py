@@ -8,11 +8,12 @@ what they left out is said.
 import hashlib
 import os
 import stat
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..redaction import Redactor
-from .artefacts import shown
+from .names import shown
 from .types import ObservedFile
 
 __all__ = ["Manifest", "changes", "take_manifest"]
@@ -46,6 +47,12 @@ class Manifest:
     entries: dict[str, Noted] = field(default_factory=dict)
     complete: bool = True
     """Whether nothing was left out for a cap or an error."""
+    taken_ns: int = field(default_factory=time.time_ns)
+    """When the listing began."""
+
+    def names(self, target: str) -> dict[int, str]:
+        """What is in the tree by its inode, under the name that the jail has for it."""
+        return {noted.inode: _place(target, name) for name, noted in self.entries.items()}
 
 
 def take_manifest(path: Path, before: Manifest | None = None) -> Manifest:
@@ -72,7 +79,7 @@ def changes(target: str, before: Manifest, after: Manifest, redactor: Redactor |
     found: list[ObservedFile] = []
 
     def observed(name: str, action: str, sha256: str = "") -> ObservedFile:
-        path = f"/mnt/{target}/{shown(name, redactor)}" if name else f"/mnt/{target}"
+        path = shown(_place(target, name), redactor)
         return ObservedFile(path=path, action=action, source=SOURCE, program_controlled=False, sha256=sha256)
 
     for name in sorted(before.entries.keys() | after.entries.keys()):
@@ -87,6 +94,10 @@ def changes(target: str, before: Manifest, after: Manifest, redactor: Redactor |
         elif _differs(old, new):
             found.append(observed(name, "changed", new.sha256))
     return found
+
+
+def _place(target: str, name: str) -> str:
+    return f"/mnt/{target}/{name}" if name else f"/mnt/{target}"
 
 
 def _differs(old: Noted, new: Noted) -> bool:

@@ -7,6 +7,7 @@ see, and reading it costs bounded memory whatever it holds.
 import re
 from dataclasses import dataclass, field
 
+from .names import told
 from .types import ObservedCommand, ObservedEgress, ObservedFile
 
 __all__ = ["SOURCE", "Observations", "Recorder"]
@@ -16,7 +17,6 @@ _LINE = 4096
 _FIELDS = 32
 _KINDS = 2000
 _EACH = 200
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _HEAD = 3
 _RECORD = re.compile(r"[0-9]{1,9}\x1f[0-9]{1,15}\x1f[a-z]{1,20}")
 """Process, count and kind."""
@@ -115,7 +115,7 @@ class Recorder:
         )
 
     def _take(self, line: bytes) -> None:
-        fields = [_clean(part) for part in line.decode("utf-8", "replace").split("\x1f")[:_FIELDS]]
+        fields = [told(part) for part in line.split(b"\x1f")[:_FIELDS]]
         if _RECORD.fullmatch("\x1f".join(fields[:_HEAD])) is None:
             self._lost = True
             return
@@ -155,7 +155,3 @@ def _command(words: tuple[str, ...]) -> ObservedCommand:
 
 def _port(text: str) -> int:
     return int(text) if _PORT.fullmatch(text) else _SERVICES.get(text, 0)
-
-
-def _clean(text: str) -> str:
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

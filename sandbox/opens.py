@@ -3,7 +3,8 @@
 The mark is on the whole file system: marks on mounts and inodes miss the bind mounts that the jail has. Of its events those
 count that came through one of the jail's own mounts, which is told by the number of the mount: nobody outside the jail can
 reach a file through it, and no program in the jail can leave it or make another. Needs CAP_SYS_ADMIN. It must never take
-over an event that came through another mount.
+over an event that came through another mount, nor leave one out that came through the jail's: the jail's tree of mounts may be
+gone when its last events are read, and each name is therefore told from the mount that it was reached through.
 
 INVARIANT: the descriptors that come with the events are closed by a thread that has a table of descriptors of its own. They are
 of any file of the file system, the ledger's database among them, and closing one in the process's table would take away every
@@ -14,11 +15,12 @@ import os
 import select
 import struct
 import threading
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from .kernel import fanotify, mark_filesystem, mount_id, own_descriptors
+from .kernel import fanotify, mark_filesystem, open_file, own_descriptors
+from .names import shown
 from .types import ObservedFile
 
 __all__ = ["FileWatch", "open_files"]
@@ -30,7 +32,17 @@ _AT_ONCE = 200
 _CHUNK = 4096
 _MOST = 2000
 _QUEUE_OVERFLOW = 0x4000
-_BELOW = "/mnt/"
+
+
+@dataclass(slots=True)
+class _Granted:
+    directory: int
+    """Stays open, so that the number of its mount stays taken."""
+    target: str
+    former: Mapping[int, str] = field(default_factory=dict)
+    """Names by inode as they were before the run."""
+    listed_ns: int = 0
+    """When that was: what was made later has no former name, whatever its inode."""
 
 
 class FileWatch:
@@ -38,12 +50,15 @@ class FileWatch:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._mounts: dict[int, int] = {}
+        self._mounts: dict[int, _Granted] = {}
+        self._former: dict[str, tuple[Mapping[int, str], int]] = {}
         self._stop = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="file-watch", daemon=True)
         self.counts: dict[str, int] = {}
         self.total = 0
+        self.unlisted = 0
+        """Openings of files that are not in the list any more."""
         self.lost = False
         self.failure = ""
 
@@ -52,9 +67,13 @@ class FileWatch:
         self._thread.start()
         self._ready.wait()
 
-    def admit(self, directory: int) -> None:
-        """Counts events through the mount of this open file from now on; the file stays open so that its number stays taken."""
-        self._mounts[mount_id(directory)] = directory
+    def remember(self, target: str, former: Mapping[int, str], listed_ns: int) -> None:
+        """Names that files of a writable mount had before the run, by inode, and when they were listed."""
+        self._former[target] = (former, listed_ns)
+
+    def admit(self, directory: int, target: str) -> None:
+        """Counts events through the mount of this open file from now on, by the name that the mount has in the jail."""
+        self._mounts[open_file(directory).mount] = _Granted(directory, target, *self._former.get(target, ()))
 
     def finish(self) -> None:
         """Takes over what has arrived until now, and no more."""
@@ -103,8 +122,8 @@ class FileWatch:
         self.finish()
         os.close(self._stop)
         os.close(self._descriptor)
-        for directory in self._mounts.values():
-            os.close(directory)
+        for granted in self._mounts.values():
+            os.close(granted.directory)
         self._mounts = {}
 
     def files(self) -> tuple[ObservedFile, ...]:
@@ -114,15 +133,50 @@ class FileWatch:
         )
 
     def _take(self, file: int) -> None:
-        with suppress(OSError, StopIteration):
-            # the name is the jail's own; most events of the file system end here
-            name = str(Path(f"/proc/thread-self/fd/{file}").readlink())
-            if not name.startswith(_BELOW) or mount_id(file) not in self._mounts:
-                return
-            self.total += 1
-            shown = _clean(name)
-            if shown in self.counts or len(self.counts) < _MOST:
-                self.counts[shown] = self.counts.get(shown, 0) + 1
+        try:
+            found = open_file(file)
+        except OSError:
+            self.lost = True
+            return
+        granted = self._mounts.get(found.mount)
+        if granted is None:  # most events of the file system end here
+            return
+        self.total += 1
+        name = _name_of(file, granted)
+        if name is None:
+            self.lost = True
+        else:
+            self._count(name)
+        former = granted.former.get(found.inode)
+        if former is not None and former != name and (found.born_ns or 0) <= granted.listed_ns:
+            self._count(former)
+
+    def _count(self, name: str) -> None:
+        name = shown(name)
+        if name in self.counts or len(self.counts) < _MOST:
+            self.counts[name] = self.counts.get(name, 0) + 1
+        else:
+            self.unlisted += 1
+
+
+def _name_of(file: int, granted: _Granted) -> str | None:
+    """The name that an open file has in the jail, read from the mount that it was reached through; None if it cannot be told.
+
+    INVARIANT: while the jail's tree of mounts stands, names begin with the place of the mount in it, and afterwards with the
+    mount itself. It goes but once, so a place that is the same before and after belongs to the name read in between.
+    """
+    place = None
+    try:
+        while (now := _path(f"/proc/self/fd/{granted.directory}")) != place:
+            place, name = now, _path(f"/proc/thread-self/fd/{file}")
+    except OSError:
+        return None
+    below = name.removeprefix("" if place == "/" else place).rstrip("/")
+    return f"/mnt/{granted.target}{below}" if not below or below.startswith("/") else None
+
+
+def _path(link: str) -> str:
+    return str(Path(link).readlink())
 
 
 def open_files(sources: Iterable[Path]) -> FileWatch | str:
@@ -151,7 +205,3 @@ def _split(events: bytes) -> Iterable[tuple[int, ...]]:
         fields = _EVENT.unpack_from(events, place)
         yield fields
         place += max(fields[0], _EVENT.size)
-
-
-def _clean(text: str) -> str:
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:400])

@@ -243,6 +243,8 @@ def _unobserved_in_mounts(grant: Grant, run: RunRecord) -> list[str]:
         said.append(f"openings of files in granted mounts are not observed: {run.sources.no_files}")
     elif run.sources.files is not None and run.sources.files.lost:
         said.append("some openings of files in granted mounts were lost")
+    if run.sources.files is not None and run.sources.files.unlisted:
+        said.append(f"{run.sources.files.unlisted} openings of further files in granted mounts are counted, not listed")
     if not all(changed.complete for changed in run.changed):
         said.append("changes in writable mounts are known in part: there is more in them than is looked at")
     return said
@@ -283,7 +285,7 @@ def _files(run: RunRecord, redactor: Redactor | None) -> tuple[ObservedFile, ...
     opened = run.sources.files.files() if run.sources.files is not None else ()
     known = {file.path for file in opened}
     told = (file for file in run.observations.files if file.path not in known)
-    files = (*changed[:_MOST_FILES], *opened[:_MOST_FILES], *told)
+    files = (*changed[:_MOST_FILES], *opened, *told)
     return tuple(replace(file, path=_redacted(file.path, redactor, cut_at=_FIELD)) for file in files)
 
 

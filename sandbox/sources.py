@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .audit import AuditReader, open_audit
 from .commands import CommandWatch, open_commands
+from .manifest import Manifest
 from .opens import FileWatch, open_files
 from .trace import CommandTrace
 
@@ -34,6 +35,11 @@ class Sources:
     def starts(self) -> CommandWatch | CommandTrace | None:
         """Whatever tells of the programs that are started."""
         return self.commands if self.commands is not None else self.trace
+
+    def know(self, target: str, listed: Manifest) -> None:
+        """Tells the watch on files what was in a writable mount before the run."""
+        if self.files is not None:
+            self.files.remember(target, listed.names(target), listed.taken_ns)
 
     def follow(self, first: int) -> None:
         """Seizes the first process of the jail, before it has its job, if there is to be a trace."""

@@ -286,7 +286,7 @@ class Watch:
                 self._places.append(os.open(path, flags, dir_fd=root))
             if self._sources.files is not None:
                 for target in self._targets:
-                    self._sources.files.admit(os.open(f"mnt/{target}", os.O_PATH | os.O_CLOEXEC, dir_fd=root))
+                    self._sources.files.admit(os.open(f"mnt/{target}", os.O_PATH | os.O_CLOEXEC, dir_fd=root), target)
         finally:
             os.close(root)
         if self._groups is not None:

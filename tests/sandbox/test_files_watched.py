@@ -182,3 +182,57 @@ def test_a_mount_of_one_file_is_listed_as_itself(tmp_path: Path) -> None:
     file.write_text("2")
     found = changes("one", before, take_manifest(file, before))
     assert [(f.path, f.action, f.sha256) for f in found] == [("/mnt/one", "changed", hashlib.sha256(b"2").hexdigest())]
+
+
+@as_root
+@pytest.mark.jail
+def test_what_is_opened_in_the_last_moment_is_told_though_the_jail_is_gone_when_it_is_read(
+    sandbox: Sandbox, tree: Path, grant_of: MakeGrant, job_of: MakeJob
+) -> None:
+    for number in range(400):
+        (tree / f"f{number}").write_text("x")
+    code = (
+        "import ctypes, os\nc = ctypes.CDLL(None)\n"
+        "for number in range(400): c.close(c.open(b'/mnt/data/f%d' % number, 0))\n"
+        "c.open(b'/mnt/data/inner/read', 0)\nos._exit(0)"
+    )
+    outcome = sandbox.run(job_of(code), granting(grant_of(), tree, Access.READ))
+    assert {f.path for f in outcome.files} == {
+        "/mnt/data/inner/read",
+        *(f"/mnt/data/f{number}" for number in range(400)),
+    }
+    alone = replace(grant_of(), mounts=(MountRequest(path=str(tree / "kept"), access=Access.READ, target="one"),))
+    code = "import ctypes, os\nc = ctypes.CDLL(None)\nfor _ in range(400): c.open(b'/mnt/one', 0)\nos._exit(0)"
+    assert [f.path for f in sandbox.run(job_of(code), alone).files] == ["/mnt/one"]
+
+
+@as_root
+@pytest.mark.jail
+def test_a_file_is_told_by_the_name_that_it_had_before_too(
+    sandbox: Sandbox, tree: Path, grant_of: MakeGrant, job_of: MakeJob
+) -> None:
+    code = (
+        "import ctypes, os\nos.chdir('/mnt/data')\nos.rename('inner/read', 'harmless')\n"
+        "ctypes.CDLL(None).open(b'harmless', 0)\nos.rename('harmless', 'inner/read')\n"
+    )
+    outcome = sandbox.run(job_of(code), granting(grant_of(), tree, Access.WRITE))
+    assert outcome.exit_code == 0, outcome.stderr.content
+    opened = {f.path for f in outcome.files if f.action == "opened"}
+    assert "/mnt/data/inner/read" in opened
+    code = "import os\nos.chdir('/mnt/data')\nos.remove('gone'); open('new', 'w').close(); open('new').close()"
+    outcome = sandbox.run(job_of(code), granting(grant_of(), tree, Access.WRITE))
+    assert {f.path for f in outcome.files if f.action == "opened"} == {"/mnt/data/new"}
+
+
+@as_root
+@pytest.mark.jail
+def test_one_file_has_one_name_whoever_tells_of_it(
+    sandbox: Sandbox, tree: Path, grant_of: MakeGrant, job_of: MakeJob
+) -> None:
+    code = "open(b'/mnt/data/\\xff \\xc3\\xa9 \\x1b', 'w').close(); open('/mnt/data/\\udcff \\xe9 \\x1b').close()"
+    outcome = sandbox.run(job_of(code), granting(grant_of(), tree, Access.WRITE))
+    assert outcome.exit_code == 0, outcome.stderr.content
+    assert {(f.path, f.source) for f in outcome.files} == {
+        (r"/mnt/data/\xff é \x1b", "fanotify"),
+        (r"/mnt/data/\xff é \x1b", "manifest"),
+    }
