@@ -1,7 +1,14 @@
 """Kernel audit records of the system-call filter, read as they are multicast.
 
 The audit multicast group delivers every record; the kernel log shows ten in five seconds and drops the rest. Needs
-CAP_AUDIT_READ. Records are attributed by the run's own outside uid; it must never take over a record of another uid.
+CAP_AUDIT_READ. Records are attributed by the run's own outside uid; it must never take over a record of another uid, or of
+an earlier run that had the same one.
+
+Records come in the order in which they were made. A mark of our own therefore says where a run begins and where it ends: what
+comes before the first mark was made by runs that are over, and when the last one comes, sent when every process of the jail is
+dead, nothing of theirs can still be on its way. The mark is a record of a kind that the kernel takes also where auditing is
+switched off. That the first one comes is the proof that records are delivered at all: in a network namespace of its own a
+process may join the group and never hears a word.
 """
 
 import re
@@ -29,6 +36,10 @@ _STATUS = struct.Struct("=10I")
 """struct audit_status (linux/audit.h), as far as it is old enough to be everywhere."""
 _RATE_LIMIT, _LOST, _WAIT = 4, 6, 9
 _SETTLE_SECONDS = 5.0
+_PROOF_SECONDS = 2.0
+_NOT_DELIVERED = "the kernel does not deliver audit records to this process"
+_SILENT_SECONDS = 60.0
+"""For so long it is believed that nothing is delivered to this process."""
 _HEADER = 16
 _BUFFER = 4 * 1024 * 1024
 _RECORD = re.compile(rb"\buid=(\d+) .*?\bcomm=(\S+) .*?\bsig=(\d+) arch=([0-9a-f]+) syscall=(\d+) ")
@@ -77,21 +88,32 @@ class AuditReader:
                 continue
             self._take(message)
 
-    def settle(self) -> None:
-        """Waits, a bounded time, until no record that the kernel has made by now can still be on its way.
+    def begin(self) -> str:
+        """Leaves everything out that was made before now; says why not, or nothing if it worked."""
+        if not self._mark_now():
+            return "the kernel takes no audit records of this process"
+        if not self._wait_for_mark(_PROOF_SECONDS):
+            return _NOT_DELIVERED
+        self.counts, self.lost = {}, False
+        return ""
 
-        Records come in the order in which they were made: a mark of our own, sent when every process of the jail is dead, comes
-        after all of theirs. It is a record of a kind that the kernel takes also where auditing is switched off.
-        """
+    def settle(self) -> None:
+        """Waits, a bounded time, until no record that the kernel has made by now can still be on its way."""
+        if not (self._mark_now() and self._wait_for_mark(_SETTLE_SECONDS)):
+            self.lost = True
+        self.complete = not self.lost and _kernel_drops_nothing()
+
+    def _mark_now(self) -> bool:
         self._mark = f"custody-mark-{secrets.token_hex(16)}".encode()
-        if not _send_mark(self._mark):
-            return
-        poll, end = select.poll(), time.monotonic() + _SETTLE_SECONDS
+        return _send_mark(self._mark)
+
+    def _wait_for_mark(self, seconds: float) -> bool:
+        poll, end = select.poll(), time.monotonic() + seconds
         poll.register(self._socket, select.POLLIN)
         while self._mark and (left := end - time.monotonic()) > 0:
             poll.poll(left * 1000)
             self.drain()
-        self.complete = not (self._mark or self.lost) and _kernel_drops_nothing()
+        return not self._mark
 
     def close(self) -> None:
         """Leaves the multicast group."""
@@ -116,21 +138,41 @@ class AuditReader:
             self.lost = True
 
 
-def open_audit(uid: int) -> AuditReader | None:
-    """A reader that sees records from now on; None where this process may not."""
-    sock: socket.socket | None = None
+class _Silence:
+    """Until when it is known, by the clock, that nothing is delivered to this process."""
+
+    until = 0.0
+
+
+def open_audit(uid: int) -> AuditReader | str:
+    """A reader that sees the records that are made from now on, or why there is none."""
+    if time.monotonic() < _Silence.until:
+        return _NOT_DELIVERED
     try:
-        sock = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, _NETLINK_AUDIT
-        )
+        sock = _join()
+    except OSError as error:
+        return f"the runner may not read kernel audit records: {error.strerror}"
+    reader = AuditReader(sock, uid)
+    if reason := reader.begin():
+        reader.close()
+        if reason == _NOT_DELIVERED:
+            _Silence.until = time.monotonic() + _SILENT_SECONDS
+        return reason
+    return reader
+
+
+def _join() -> socket.socket:
+    sock = socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, _NETLINK_AUDIT
+    )
+    try:
         with suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, 33, _BUFFER)  # SO_RCVBUFFORCE
         sock.bind((0, _GROUP_READLOG))
     except OSError:
-        if sock is not None:
-            sock.close()
-        return None
-    return AuditReader(sock, uid)
+        sock.close()
+        raise
+    return sock
 
 
 def _send_mark(text: bytes) -> bool:

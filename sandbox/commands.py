@@ -27,6 +27,8 @@ _HEADERS = 16 + 20
 _EVENT = struct.Struct("=IIQ")
 _BUFFER = 4 * 1024 * 1024
 _AT_ONCE = 1000
+_MOST_QUEUED = 30_000
+"""More than fit into the queue: the kernel counts twice its size, and at least 512 bytes for each."""
 _MOST = 20_000
 _MOST_CHARACTERS = 6 * 1024 * 1024
 """Of paths and arguments, and some for the rest of each line that they will be."""
@@ -130,17 +132,32 @@ class CommandWatch(Starts):
         self._nsjail = nsjail
         self._members[nsjail] = _Member(0)
 
-    def drain(self) -> None:
-        """Takes over what has arrived, a bounded part of it."""
+    def knows(self, process: int) -> bool:
+        """Whether it was told by now that this process was forked in the jail."""
+        self.drain_all()
+        return process in self._members
+
+    def drain(self) -> bool:
+        """Takes over what has arrived, a bounded part of it; whether there may be more."""
         for _ in range(_AT_ONCE):
             try:
                 message = self._socket.recv(4096)
             except BlockingIOError:
-                return
+                return False
             except OSError:  # ENOBUFS: the kernel dropped events because we were too slow
                 self.lost = True
                 continue
             self._take(message[_HEADERS:])
+        return True
+
+    def drain_all(self) -> None:
+        """Takes over everything that has happened until now, which the kernel has put into our queue by then, in order.
+
+        What others start meanwhile does not keep us: after as many as a full queue holds, all that was in it has been taken.
+        """
+        for _ in range(_MOST_QUEUED // _AT_ONCE):
+            if not self.drain():
+                return
 
     def close(self) -> None:
         """Leaves the multicast group."""

@@ -227,9 +227,11 @@ def _unobserved_by_kernel(run: RunRecord) -> list[str]:
         if (listed := len(run.sources.starts.commands)) < run.sources.starts.total:
             said.append(f"of {run.sources.starts.total} starts of programs only the first {listed} are listed")
     if run.sources.audit is None:
-        said.append("refused system calls are not observed: the runner may not read kernel audit records")
+        said.append(f"refused system calls are not observed: {run.sources.no_audit}")
     elif run.sources.audit.lost:
         said.append("some kernel audit records were lost")
+    elif not run.sources.audit.complete:
+        said.append("whether every refused system call was told is not known: the kernel may drop audit records")
     return said
 
 

@@ -3,7 +3,6 @@
 It must never leave one open when the run is over, nor pretend to have one that could not be had.
 """
 
-import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,11 @@ class Sources:
     """What there is; None for what could not be had."""
 
     audit: AuditReader | None = None
+    no_audit: str = "the runner may not read kernel audit records"
+    """Why there are none, if there are none."""
     commands: CommandWatch | None = None
+    unheard: CommandWatch | None = None
+    """One that nothing was heard of; it is only closed."""
     trace: CommandTrace | None = None
     """Where there are no process events."""
     no_commands: str = ""
@@ -42,9 +45,17 @@ class Sources:
             self.files.remember(target, listed.names(target), listed.taken_ns)
 
     def follow(self, first: int) -> None:
-        """Seizes the first process of the jail, before it has its job, if there is to be a trace."""
+        """Makes sure, before the first process has its job, that whatever tells of the programs it starts will.
+
+        That nsjail started it is the first thing that process events must tell. They are only for the first namespaces: anywhere
+        else they can be asked for, and nothing ever comes. Then, or where one was lost, it is a trace.
+        """
+        unheard = ""
+        if self.commands is not None and not self.commands.knows(first):
+            self.unheard, self.commands, self.trace = self.commands, None, CommandTrace()
+            unheard = "the kernel's process events do not reach this process, and "
         if self.trace is not None and (reason := self.trace.follow(first)):
-            self.trace, self.no_commands = None, reason
+            self.trace, self.no_commands = None, unheard + reason
 
     @property
     def filter_is_cleared(self) -> bool:
@@ -57,20 +68,18 @@ class Sources:
         """Those that are to be polled and drained."""
         return tuple(source for source in (self.audit, self.commands) if source is not None)
 
-    def finish(self, status: int | None) -> None:
-        """Takes over what has arrived until now; to be called when the jail is dead, with the program's wait status."""
-        for source in self.polled():
-            source.drain()
-        ended_so = status is not None and status & 0x7F == signal.SIGSYS
-        seen_so = self.starts is not None and self.starts.bad_calls > 0
-        if self.audit is not None and (ended_so or seen_so) and not any(denial.killed for denial in self.audit.counts):
+    def finish(self) -> None:
+        """Takes over all that was made until now; to be called when the jail is dead."""
+        if self.commands is not None:
+            self.commands.drain_all()
+        if self.audit is not None:
             self.audit.settle()
         if self.files is not None:
             self.files.finish()
 
     def close(self) -> None:
         """Closes them all."""
-        for source in (self.audit, self.commands, self.files, self.trace):
+        for source in (self.audit, self.commands, self.unheard, self.files, self.trace):
             if source is not None:
                 source.close()
 
@@ -90,7 +99,11 @@ def open_sources(
     mounts = tuple(mounts)
     sources = Sources(no_commands="" if commands else "it is switched off")
     if root:
-        sources.audit = open_audit(uid)
+        match open_audit(uid):
+            case AuditReader() as audit:
+                sources.audit = audit
+            case reason:
+                sources.no_audit = reason
     elif mounts:
         sources.no_files = "the runner is not root"
     if commands and root and process_events:

@@ -175,7 +175,7 @@ class Watch:
                     self._look_at_disks()
                     self._take_log()
                 self._check(cancel)
-            sources.finish(self.seen.status)
+            sources.finish()
         finally:
             self._finish()
         return self.seen

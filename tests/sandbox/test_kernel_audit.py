@@ -1,8 +1,13 @@
 """Kernel audit records are attributed by the run's own outside uid."""
 
 import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from custody.sandbox.audit import AuditReader, Denial, fold_denials
+from custody.sandbox.sources import Sources
 from custody.sandbox.syscalls import syscall_name
 
 UID = 0x70000001
@@ -71,3 +76,56 @@ def test_names_of_calls() -> None:
         "unknown",
         "unknown",
     ]
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., AuditReader]]:
+    """Makes readers of a kernel that has these messages on their way when it takes a mark, which comes behind them, if at all."""
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    near.setblocking(False)
+    with ThreadPoolExecutor(1) as pool:
+
+        def make(messages: list[bytes], *, delivers: bool = True) -> AuditReader:
+            def send(mark: bytes) -> bool:
+                behind = [b"x" * 4 + (1107).to_bytes(2, "little") + bytes(10) + mark] if delivers else []
+                pool.submit(lambda: list(map(far.send, [*messages, *behind])))
+                return True
+
+            monkeypatch.setattr("custody.sandbox.audit._send_mark", send)
+            monkeypatch.setattr("custody.sandbox.audit._kernel_drops_nothing", lambda: True)
+            return AuditReader(near, UID)
+
+        yield make
+    near.close()
+    far.close()
+
+
+def test_all_that_was_recorded_before_the_end_of_a_run_is_taken_over_however_much_it_is(
+    kernel: Callable[..., AuditReader],
+) -> None:
+    reader = kernel([*[record(number=41, sig=0)] * 3500, record()])
+    Sources(audit=reader).finish()
+    assert (sum(reader.counts.values()), reader.complete, reader.lost) == (3501, True, False)
+    assert Denial(101, "ptrace", True, "python3") in reader.counts
+
+
+def test_where_the_mark_of_the_end_does_not_come_records_are_lost(
+    kernel: Callable[..., AuditReader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("custody.sandbox.audit._SETTLE_SECONDS", 0.05)
+    reader = kernel([record()], delivers=False)
+    Sources(audit=reader).finish()
+    assert (len(reader.counts), reader.complete, reader.lost) == (1, False, True)
+
+
+def test_records_of_a_run_that_is_over_are_not_the_next_ones(kernel: Callable[..., AuditReader]) -> None:
+    reader = kernel([record()] * 1500)
+    assert reader.begin() == ""
+    assert reader.counts == {}
+
+
+def test_a_kernel_that_delivers_nothing_is_not_believed(
+    kernel: Callable[..., AuditReader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("custody.sandbox.audit._PROOF_SECONDS", 0.05)
+    assert "does not deliver" in kernel([], delivers=False).begin()

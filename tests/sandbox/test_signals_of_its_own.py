@@ -60,7 +60,7 @@ def watching(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     sandbox = Sandbox(JailSettings(state=tmp_path, watch_commands=request.param != "neither"))
     sandbox._process_events = request.param == "audit records"
     if request.param != "audit records":
-        monkeypatch.setattr("custody.sandbox.sources.open_audit", lambda _: None)
+        monkeypatch.setattr("custody.sandbox.sources.open_audit", lambda _: "not here")
     elif not any(layer.name == "kernel_audit" and layer.state == "present" for layer in sandbox.layers()):
         pytest.skip("the doctor says: kernel audit records cannot be read here; run with CAP_AUDIT_READ")
     return sandbox

@@ -197,7 +197,7 @@ def test_lost_audit_records_do_not_hide_what_the_filter_killed(
     grant_of: MakeGrant,
     job_of: MakeJob,
 ) -> None:
-    monkeypatch.setattr("custody.sandbox.sources.open_audit", lambda _: None)
+    monkeypatch.setattr("custody.sandbox.sources.open_audit", lambda _: "not here")
     sandbox = Sandbox(JailSettings(state=tmp_path))
     sandbox._process_events = process_events
     assert sandbox.run(job_of(BAD_CALL_FAR_BELOW), grant_of()).outcome is OutcomeClass.VIOLATED_POLICY
