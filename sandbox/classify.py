@@ -7,10 +7,11 @@ nsjail's own log. It must never conclude anything from an exit code alone: a pro
 import os
 import re
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from .audit import Denial
+from .commands import Burnt
 from .groups import Counters
 from .types import OutcomeClass
 from .watch import Stopped, Watched
@@ -42,6 +43,8 @@ class Evidence:
     """Whether, without them, as many processes and threads as are allowed were seen alive at once."""
     bad_calls: bool = False
     """Whether a process ended by SIGSYS, and nothing says that it was not the filter."""
+    burnt: Burnt = field(default_factory=Burnt)
+    """What is known of processes of any depth that had the signal of their limit of processor time."""
     filter_cleared: bool = False
     """Whether it is certain that the filter killed no process of which there is no record."""
 
@@ -170,10 +173,7 @@ def _limits_seen(evidence: Evidence, outcome: OutcomeClass) -> set[str]:
             hit.add("output")
         case _:
             pass
-    if (
-        outcome is OutcomeClass.KILLED_CPU
-        or max(_processor_seconds(evidence), _counted(evidence)) >= evidence.cpu_seconds
-    ):
+    if outcome is OutcomeClass.KILLED_CPU or _met_cpu(evidence):
         hit.add("cpu")
     return hit
 
@@ -186,11 +186,23 @@ def _limits_told(evidence: Evidence) -> frozenset[str]:
     return told - {"memory", "processes"} if evidence.grouped else told
 
 
+def _met_cpu(evidence: Evidence) -> bool:
+    """Whether the run, the program or a process of any depth met the limit of processor time.
+
+    A process that ended by the limit's signal may be reaped before the kernel can be asked what it held against it. That it sent
+    the signal to itself is then believed only of a run that used less than half of its limit.
+    """
+    whole, burnt = _processor_seconds(evidence), evidence.burnt
+    if max(whole, _counted(evidence), burnt.seconds + _TICK_SECONDS) >= evidence.cpu_seconds:
+        return True
+    return burnt.unknown and 2 * whole >= evidence.cpu_seconds
+
+
 def _processor_seconds(evidence: Evidence) -> float:
-    """What the whole run used; without a control group what the program and its children did, each of which has the limit alone."""
+    """What the whole run used; without a control group what everything did that was waited for, each of which has the limit alone."""
     if evidence.counters.cpu_ns is not None:
         return evidence.counters.cpu_ns / 1_000_000_000
-    return (evidence.watched.program_cpu_us or 0) / 1_000_000
+    return (evidence.watched.whole_cpu_us or evidence.watched.program_cpu_us or 0) / 1_000_000
 
 
 def _trouble(watched: Watched, what: str) -> str:

@@ -8,6 +8,7 @@ is listed as unknown. Needs root in the first namespaces. It must never take ove
 import signal
 import socket
 import struct
+import time
 from bisect import bisect_left
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -62,6 +63,24 @@ class Started(NamedTuple):
         return self.place + 1
 
 
+@dataclass(slots=True)
+class Burnt:
+    """What is known of processes that had the signal of their limit of processor time."""
+
+    seconds: float = 0.0
+    """Most that the kernel held against the limit of one that had the signal, and was asked in time."""
+    unknown: bool = False
+    """Whether one ended by it of which that could not be asked any more."""
+
+    def ask(self, process: int) -> bool:
+        """Takes note of what the kernel holds against a process, which a dead one still has until it is reaped; False if it is gone."""
+        try:
+            self.seconds = max(self.seconds, time.clock_gettime(~process << 3))  # the clock CPUCLOCK_PROF
+        except OSError:
+            return False
+        return True
+
+
 class Starts:
     """Programs that were started: a list that is bounded in number and size, and their true number."""
 
@@ -73,6 +92,7 @@ class Starts:
         self.lost = False
         self.bad_calls = 0
         """Processes that ended by SIGSYS, as the system-call filter ends one, unless it is known that it was sent to them."""
+        self.burnt = Burnt()
 
     def begin(self, process: int, nanoseconds: int, *, parent: int | None) -> Started | None:
         """Lists what a process has just become, and by whom; None if the list is full."""
@@ -209,6 +229,8 @@ class CommandWatch(Starts):
         if member.threads > 0:
             return
         del self._members[process]
+        if status & 0x7F == signal.SIGXCPU:
+            self.burnt.unknown |= not self.burnt.ask(process)
         self.ended(member.started, status, nanoseconds)
 
 

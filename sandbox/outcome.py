@@ -11,7 +11,7 @@ from ..redaction import Redactor
 from .artefacts import Collected
 from .audit import fold_denials
 from .classify import Evidence, classify
-from .commands import count_commands, merge_commands
+from .commands import Burnt, count_commands, merge_commands
 from .groups import Counters
 from .observe import Observations
 from .sources import Sources
@@ -85,6 +85,7 @@ def make_outcome(grant: Grant, run: RunRecord, redactor: Redactor | None) -> Out
             grouped=run.grouped,
             processes_met=not run.grouped and _peak_tasks(run) >= grant.limits.processes,
             bad_calls=_saw_bad_calls(run.sources),
+            burnt=run.sources.starts.burnt if run.sources.starts is not None else Burnt(),
             filter_cleared=run.sources.filter_is_cleared,
         )
     )
@@ -98,7 +99,7 @@ def make_outcome(grant: Grant, run: RunRecord, redactor: Redactor | None) -> Out
             wall_ms=watched.wall_ms,
             cpu_ms=run.counters.cpu_ns // 1_000_000
             if run.counters.cpu_ns is not None
-            else _milli(watched.program_cpu_us),
+            else _milli(watched.whole_cpu_us or watched.program_cpu_us),
             peak_memory_bytes=run.counters.memory_peak,
             peak_processes=run.counters.process_peak if run.grouped else _peak_tasks(run) or None,
         ),

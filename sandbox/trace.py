@@ -117,6 +117,8 @@ class CommandTrace(Starts):
             case 0:  # a signal on its way
                 if number == signal.SIGSYS and _will_end_by(process, number):
                     self._sent_bad_call.add(process)
+                if number == signal.SIGXCPU and ptrace_signal_code(process) > 0:  # whether it dies of it or not
+                    self.burnt.ask(_group_of(process))
                 ptrace(PTRACE_CONT, process, number)
             case _ if event == _STOP and number != signal.SIGTRAP:  # it stays stopped until another signal comes
                 ptrace(PTRACE_LISTEN, process)
@@ -200,6 +202,11 @@ def _parent_of(process: int) -> int | None:
         return None
     group = int(fields["Tgid"])
     return group if group != process else int(fields["PPid"])
+
+
+def _group_of(task: int) -> int:
+    """The process that a thread belongs to."""
+    return int(_status_of(task).get("Tgid", task))
 
 
 def _status_of(process: int) -> dict[str, str]:

@@ -84,6 +84,8 @@ class Watched:
     """Wait status of the program, from the trusted first process."""
     program_cpu_us: int | None = None
     """Of the program and the children that it waited for."""
+    whole_cpu_us: int | None = None
+    """Of everything that was waited for, what the program left behind among it."""
     counted_cpu_us: int | None = None
     """What the kernel held against the program's own limit."""
     peak_tasks: int = 0
@@ -257,8 +259,8 @@ class Watch:
                     self.seen.wall_ms = int((time.monotonic() - self._begun) * 1000)
                     self._due_at = time.monotonic() + _GRACE_SECONDS
                     self._look_at_disks()
-                case [b"empty", count]:
-                    self.seen.left_behind = int(count)
+                case [b"empty", count, waited_for]:
+                    self.seen.left_behind, self.seen.whole_cpu_us = int(count), int(waited_for)
 
     def _prepare(self) -> None:
         """Gets everything from outside that is needed later, while nothing but our own code has run in the jail."""

@@ -292,7 +292,8 @@ CONTROLS: dict[str, Callable[[JailSpec, Bait], JailSpec]] = {
         "    for descriptor in (control, relay, wake, woken):\n        os.close(descriptor)\n", ""
     ),
     "reaping": _with_first(
-        'os.write(relay, b"empty %d\\n" % kill_all())', 'select.select([], [], [], 0.9); os.write(relay, b"empty 0\\n")'
+        'os.write(relay, b"empty %d %d\\n" % (kill_all(), waited_for_us()))',
+        'select.select([], [], [], 0.9); os.write(relay, b"empty 0 0\\n")',
     ),
     "log_pipe": lambda spec, _: replace(spec, log_inside=True),
 }

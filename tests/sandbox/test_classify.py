@@ -8,6 +8,7 @@ import pytest
 from custody.sandbox import OutcomeClass
 from custody.sandbox.audit import Denial
 from custody.sandbox.classify import Evidence, classify
+from custody.sandbox.commands import Burnt
 from custody.sandbox.groups import Counters
 from custody.sandbox.watch import Stopped, Watched
 
@@ -126,3 +127,20 @@ def test_a_limit_that_only_the_program_told_is_marked_so() -> None:
     assert classify(alone).limits_told == ("memory", "processes")
     alone.watched.full.add("inodes")
     assert classify(alone).limits_hit == ("disk", "inodes", "memory", "processes")
+
+
+@pytest.mark.parametrize(
+    ("burnt", "whole", "met"),
+    [
+        (Burnt(seconds=9.99), 4.0, True),
+        (Burnt(seconds=9.5), 9.5, False),
+        (Burnt(unknown=True), 9.5, True),
+        (Burnt(unknown=True), 4.9, False),
+    ],
+    ids=["asked in time", "sent to itself", "believed", "sent early"],
+)
+def test_the_limits_signal_to_a_process_below_the_program_is_the_limit_met(
+    burnt: Burnt, whole: float, *, met: bool
+) -> None:
+    ending = classify(replace(_counted(evidence(cpu=whole), 0), burnt=burnt))
+    assert (ending.outcome, ending.limits_hit) == ("succeeded", ("cpu",) if met else ())

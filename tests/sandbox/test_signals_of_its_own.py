@@ -51,6 +51,29 @@ import os, signal
 signal.signal(signal.SIGXCPU, lambda *_: os._exit(0))
 while True: pass
 """
+CHILD_BURNS = """
+import os
+child = os.fork()
+if child == 0:
+    while True: pass
+print(os.WTERMSIG(os.waitpid(child, 0)[1]))
+"""
+ORPHANS_BURN = """
+import os, time
+for _ in range(2):
+    if os.fork() == 0:
+        if os.fork() == 0:
+            while True: pass
+        os._exit(0)
+    os.wait()
+while sum(name.isdecimal() for name in os.listdir('/proc')) > 2: time.sleep(0.05)
+"""
+CHILD_SENDS = """
+import os
+if os.fork() == 0:
+    os.kill(os.getpid(), 24)
+print(os.WTERMSIG(os.wait()[1]))
+"""
 NEAR_THE_LIMIT = {"cpu_seconds": 1, "wall_seconds": 60}
 
 
@@ -164,3 +187,40 @@ os.kill(os.getpid(), 9)
 """
     outcome = Sandbox(JailSettings(state=tmp_path, cgroups=False)).run(job_of(code), grant_of(**NEAR_THE_LIMIT))
     assert (end_of(outcome), outcome.limits_hit) == (("failed", None, 9), ("cpu",))
+
+
+@pytest.mark.parametrize("cgroups", [None, False], ids=["with groups", "without"])
+@pytest.mark.parametrize("process_events", [True, False], ids=["process events", "trace"])
+@pytest.mark.parametrize("code", [CHILD_BURNS, ORPHANS_BURN], ids=["a child", "orphans"])
+def test_a_limit_of_processor_time_that_a_process_below_met_is_told(
+    code: str, *, process_events: bool, cgroups: bool | None, tmp_path: Path, grant_of: MakeGrant, job_of: MakeJob
+) -> None:
+    sandbox = Sandbox(JailSettings(state=tmp_path, cgroups=cgroups))
+    sandbox._process_events = process_events
+    outcome = sandbox.run(job_of(code), grant_of(**NEAR_THE_LIMIT))
+    # the runner may have seen the group's counter first
+    assert end_of(outcome) in {("succeeded", 0, None), ("killed_cpu", None, None)}, outcome.stderr.content
+    assert outcome.limits_hit == ("cpu",)
+
+
+@pytest.mark.parametrize("process_events", [True, False], ids=["process events", "trace"])
+def test_a_child_that_sends_itself_the_limits_signal_has_met_no_limit(
+    *, process_events: bool, tmp_path: Path, grant_of: MakeGrant, job_of: MakeJob
+) -> None:
+    sandbox = Sandbox(JailSettings(state=tmp_path))
+    sandbox._process_events = process_events
+    outcome = sandbox.run(job_of(CHILD_SENDS), grant_of())
+    assert (end_of(outcome), outcome.stdout.content, outcome.limits_hit) == (("succeeded", 0, None), b"24\n", ())
+
+
+def test_an_unprivileged_runner_is_told_of_it_too(
+    unprivileged: RunUnprivileged, grant_of: MakeGrant, job_of: MakeJob
+) -> None:
+    jobs = [(job_of(code), grant_of(**NEAR_THE_LIMIT)) for code in (CHILD_BURNS, ORPHANS_BURN, CHILD_SENDS)]
+    outcomes = unprivileged(jobs)
+    assert [(outcome.outcome, outcome.limits_hit) for outcome in outcomes] == [
+        ("succeeded", ("cpu",)),
+        ("succeeded", ("cpu",)),
+        ("succeeded", ()),
+    ]
+    assert (outcomes[1].usage.cpu_ms or 0) >= 1500
