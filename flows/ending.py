@@ -11,7 +11,7 @@ from ..policies.types import Denied, NeedsApproval, Reason
 from ..sandbox.types import Outcome, OutcomeClass
 from . import entries
 from .house import House
-from .observations import LINES, OBSERVATIONS, observed, to_lines
+from .observations import LINES, OBSERVATIONS, observed, shortened, to_lines
 from .passage import Passage, Result
 from .record import MACHINERY, Batch, record
 
@@ -90,8 +90,10 @@ def finish(house: House, passage: Passage, outcome: Outcome) -> None:
     """Everything that was observed, and the end, in one batch; only then is there a result."""
     batch = Batch(house, passage.request.principal.id, passage.run)
     found = observed(batch, outcome)
-    shown = found[: max(0, OBSERVATIONS - len(outcome.artefacts))]
-    beyond = found[len(shown) :]
+    room = max(0, OBSERVATIONS - len(outcome.artefacts))
+    shown = [shortened(event) for event in found[:room]]
+    cut = [whole for whole, short in zip(found, shown, strict=False) if whole != short]
+    beyond = [*cut, *found[room:]]
     for event in shown:
         batch.add(event)
     for stream, output in (("stdout", outcome.stdout), ("stderr", outcome.stderr)):

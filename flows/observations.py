@@ -4,8 +4,9 @@ It must never drop or shorten without saying so, nor let a flood of one kind kee
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache, partial
 from itertools import chain
 
@@ -13,15 +14,19 @@ from ..errors import EvidenceError
 from ..ledger import Entry, events
 from ..sandbox.types import DeniedSyscall, ObservedCommand, ObservedEgress, ObservedFile, Outcome
 from .house import House
-from .record import Batch, clean, texts
+from .record import Batch, bounded, clean
 
-__all__ = ["LINES", "OBSERVATIONS", "commands_of", "observed", "to_lines"]
+__all__ = ["LINES", "OBSERVATIONS", "commands_of", "observed", "shortened", "to_lines"]
 
 OBSERVATIONS = 190
 """Entries of observation that a run may have; with its other entries that is at most about 200."""
 LINES = "application/jsonl"
 _SHARE = 40
 _WORDS = 24
+_WORD = 200
+_BEYOND = re.compile(r"… and ([0-9]{1,7}) more")
+_WHOLE = 1024 * 1024
+"""Longer than any argument of Linux."""
 _TEXT = 300
 _COMMAND = events.CommandObserved.KIND.name
 
@@ -69,11 +74,12 @@ def _egress(attempt: ObservedEgress, clean_once: Clean) -> events.EgressAttempte
 
 def _command(number: int, command: ObservedCommand, clean_once: Clean) -> events.CommandObserved:
     words = command.arguments
+    beyond = (f"… and {command.more} more",) if command.more else ()
     return events.CommandObserved(
         number=number,
         parent=command.parent,
         path=clean_once(command.path, _TEXT),
-        arguments=None if words is None else texts((clean_once(word, 200) for word in words), _WORDS, 200),
+        arguments=None if words is None else (*(clean_once(word, _WHOLE) for word in words), *beyond),
         source=command.source,
         program_controlled=command.program_controlled,
         exit_status=command.exit_status,
@@ -91,6 +97,19 @@ def _file(file: ObservedFile, clean_once: Clean) -> events.FileObserved:
     )
 
 
+def shortened(event: events.Event) -> events.Event:
+    """The observation as an entry may hold it: fewer and shorter arguments, and each cut is shown."""
+    if not isinstance(event, events.CommandObserved) or event.arguments is None:
+        return event
+    words, beyond = event.arguments, 0
+    if len(words) > _WORDS and (said := _BEYOND.fullmatch(words[-1])):
+        words, beyond = words[:-1], int(said[1])
+    kept = [bounded(word, _WORD) for word in words]
+    if len(kept) + beyond > _WORDS:
+        kept[_WORDS - 1 :] = [f"… and {len(kept) - _WORDS + 1 + beyond} more"]
+    return replace(event, arguments=tuple(kept))
+
+
 def to_lines(found: Iterable[events.Event]) -> bytes:
     """Observations as a payload: `[kind, fields]` on each line."""
     return "".join(f"{json.dumps([event.KIND.name, asdict(event)], sort_keys=True)}\n" for event in found).encode()  # type: ignore[call-overload]  # every Event is a dataclass
@@ -99,6 +118,8 @@ def to_lines(found: Iterable[events.Event]) -> bytes:
 def commands_of(house: House, found: Sequence[Entry]) -> list[events.CommandObserved]:
     """Every program that a run was seen to start, in order, from its entries and from the payload of what is beyond them.
 
+    One that an entry had to cut is in the payload as well, and given from there.
+
     Raises:
         EvidenceError: the payload is not what was committed to, was erased, or is not of this form.
     """
@@ -106,7 +127,8 @@ def commands_of(house: House, found: Sequence[Entry]) -> list[events.CommandObse
     for entry in found:
         if isinstance(entry.event, events.RunFinished) and entry.event.overflow is not None:
             listed += _read_commands(house.ledger.read_payload(entry.event.overflow))
-    return sorted(listed, key=lambda command: command.number)
+    whole = {command.number: command for command in listed}  # the payload's come last
+    return [whole[number] for number in sorted(whole)]
 
 
 def _read_commands(lines: bytes) -> list[events.CommandObserved]:

@@ -9,13 +9,13 @@ import signal
 import socket
 import struct
 import time
-from bisect import bisect_left
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import IntFlag
 from pathlib import Path
 from typing import NamedTuple
 
+from .names import CUT, shown
 from .types import ObservedCommand
 
 __all__ = ["CommandWatch", "Started", "Starts", "count_commands", "merge_commands", "open_commands"]
@@ -35,10 +35,12 @@ _MOST_CHARACTERS = 6 * 1024 * 1024
 """Of paths and arguments, and some for the rest of each line that they will be."""
 _LINE = 200
 _MOST_PROCESSES = 20_000
-_ARGUMENTS = 24
-_LENGTH = 400
-_COMMAND_LINE = 8192
-_LONG = 3000
+_SHARE = 64
+"""One start may take so small a part of the room that is left, so that no few of them take it all..."""
+_FIRST, _EACH = 24, 400
+"""...and at least so many arguments at such a length, which is more than the interpreter tells."""
+_KEY, _KEYS = 64, 20
+_MOST_COMPARED = 200_000
 _FIRST_PROCESS = 1
 """Depth below nsjail; the program and what it starts are deeper."""
 
@@ -99,7 +101,7 @@ class Starts:
         self.total += 1
         if len(self.commands) >= _MOST or self._room <= 0:
             return None
-        seen = _look_at(process, self._source, parent)
+        seen = _look_at(process, self._source, parent, max(_FIRST * (_EACH + 2), self._room // _SHARE))
         self._room -= _LINE + len(seen.path) + sum(map(len, seen.arguments or ()))
         self.commands.append(seen)
         return Started(len(self.commands) - 1, nanoseconds)
@@ -276,48 +278,88 @@ def count_commands(starts: Starts, merged: tuple[ObservedCommand, ...]) -> int:
 
 
 class _Seen:
-    """Starts in the order of their arguments, so that each of the interpreter's is found among thousands without a search."""
+    """Starts by the beginnings of their arguments, so that each of the interpreter's is found among thousands without a search."""
 
     def __init__(self, kernel: list[ObservedCommand]) -> None:
-        known = {(c.arguments, _base(c.path)) for c in kernel if c.arguments is not None}
-        self._starts = sorted(("\0".join(arguments), len(arguments), base) for arguments, base in known)
+        self._exact: dict[tuple[str, ...], list[ObservedCommand]] = {}
+        self._near: dict[tuple[str, ...], list[ObservedCommand]] = {}
+        self._left = _MOST_COMPARED
+        for command in kernel:
+            if command.arguments is not None:
+                self._exact.setdefault(_key(command.arguments), []).append(command)
+                self._near.setdefault(_key(command.arguments[:2]), []).append(command)
 
     def __contains__(self, told: ObservedCommand) -> bool:
-        """Whether it is one of them; what the interpreter tells of a long one is cut."""
+        """Whether it is one of them; what the interpreter tells of a long one is cut, in each argument, in their number, or anywhere."""
         if told.arguments is None:
             return False
-        part, base = "\0".join(told.arguments), _base(told.path)
-        long = len(part) > _LONG or len(told.arguments) >= _ARGUMENTS - 1
-        for place in range(bisect_left(self._starts, (part,)), len(self._starts)):
-            whole, count, name = self._starts[place]
-            if not (whole.startswith(part) if long else whole == part):
+        if told.more or any(map(_is_cut, told.arguments)):
+            nearby = self._near.get(_key(told.arguments[:2]), [])
+        else:
+            nearby = self._exact.get(_key(told.arguments), [])
+        for start in nearby:
+            self._left -= 1
+            if self._left < 0:  # made to cost time: it is listed twice rather
                 return False
-            if name.startswith(base) and (long or count == len(told.arguments)):
+            if _is_same(start, told):
                 return True
         return False
+
+
+def _key(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(argument[:_KEY] for argument in arguments[:_KEYS])
+
+
+def _is_same(start: ObservedCommand, told: ObservedCommand) -> bool:
+    seen, words = start.arguments or (), told.arguments or ()
+    whole = len(words) + told.more == len(seen) + start.more
+    broken = bool(words) and _is_cut(words[-1])  # maybe in the middle of the line: what came after it is not known
+    if not (whole or (broken and len(words) <= len(seen))):
+        return False
+    return _base(start.path).startswith(_base(told.path)) and all(map(_is_beginning, words, seen))
+
+
+def _is_beginning(word: str, seen: str) -> bool:
+    """Whether an argument as the interpreter tells it is this one of the kernel's, either of which may be cut."""
+    return (
+        word == seen
+        or (_is_cut(seen) and word.startswith(seen[: -len(CUT)]))
+        or (_is_cut(word) and seen.startswith(word[: -len(CUT)]))
+    )
+
+
+def _is_cut(word: str) -> bool:
+    return word.endswith(CUT)
 
 
 def _base(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _look_at(process: int, source: str, parent: int | None) -> ObservedCommand:
+def _look_at(process: int, source: str, parent: int | None, room: int) -> ObservedCommand:
     """What a process has just become; unknown if it is already gone."""
     folder = Path(f"/proc/{process}")
-    path, arguments = "unknown", None
+    path, arguments, more = "unknown", None, 0
     with suppress(OSError):
-        path = _clean(str((folder / "exe").readlink()))
+        path = shown(str((folder / "exe").readlink()))
     with suppress(OSError):
-        with (folder / "cmdline").open("rb") as file:
-            raw = file.read(_COMMAND_LINE)
-        if len(raw) == _COMMAND_LINE:  # whole words: nobody would know a part of a secret again
-            raw = raw.rpartition(b"\0")[0]
+        raw = (folder / "cmdline").read_bytes()
         if raw:
-            words = raw.rstrip(b"\0").split(b"\0")[1 : _ARGUMENTS + 1]
-            arguments = tuple(_clean(word.decode("utf-8", "replace")) for word in words)
-    return ObservedCommand(path=path, arguments=arguments, source=source, program_controlled=False, parent=parent)
+            arguments = _fit(raw, room)
+            more = raw.count(b"\0") - 1 - len(arguments) if raw.endswith(b"\0") else 0
+    return ObservedCommand(
+        path=path, arguments=arguments, source=source, program_controlled=False, parent=parent, more=max(0, more)
+    )
 
 
-def _clean(text: str) -> str:
-    shown = text[:_LENGTH].replace("\n", "\\n")  # as the interpreter tells it
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+def _fit(raw: bytes, room: int) -> tuple[str, ...]:
+    """As many arguments as there is room for, the first of them at a fair length however long one is."""
+    words = raw.removesuffix(b"\0").split(b"\0", room)[1:room]
+    kept = []
+    for place, word in enumerate(words):
+        owed = _EACH * max(0, min(len(words), _FIRST) - place - 1)
+        if place >= _FIRST and room <= 0:
+            break
+        kept.append(shown(word, max(room - owed, 0)))
+        room -= len(kept[-1]) + 1
+    return tuple(kept)

@@ -20,6 +20,7 @@ _EACH = 200
 _HEAD = 3
 _RECORD = re.compile(r"[0-9]{1,9}\x1f[0-9]{1,15}\x1f[a-z]{1,20}")
 """Process, count and kind."""
+_BEYOND = re.compile(r"… and ([0-9]{1,7}) more")
 _PORT = re.compile(r"[0-9]{1,5}")
 _SERVICES = {"http": 80, "https": 443, "smtp": 25, "ftp": 21, "ssh": 22, "domain": 53}
 _NO_NETWORK = "no network"
@@ -150,7 +151,14 @@ def _merged(egress: dict[tuple[str, int], int]) -> list[tuple[tuple[str, int], i
 
 
 def _command(words: tuple[str, ...]) -> ObservedCommand:
-    return ObservedCommand(path=words[0], arguments=words[1:], source=SOURCE, program_controlled=True)
+    beyond = _BEYOND.fullmatch(words[-1])
+    return ObservedCommand(
+        path=words[0],
+        arguments=words[1:-1] if beyond else words[1:],
+        source=SOURCE,
+        program_controlled=True,
+        more=int(beyond[1]) if beyond else 0,
+    )
 
 
 def _port(text: str) -> int:

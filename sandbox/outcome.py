@@ -13,6 +13,7 @@ from .audit import fold_denials
 from .classify import Evidence, classify
 from .commands import Burnt, count_commands, merge_commands
 from .groups import Counters
+from .names import CUT
 from .observe import Observations
 from .sources import Sources
 from .spec import JailSpec
@@ -23,8 +24,6 @@ __all__ = ["Changed", "RunRecord", "cut_off_in", "make_outcome"]
 
 _LOG_EXCERPT = 4000
 _MOST_FILES = 500
-_FIELD = 400
-"""Where every source cuts what the program chose: what is so long may have been longer."""
 _PROCESS_NAME = 15
 """Where the kernel cuts the name of a process."""
 _NAMESPACE_LAYERS = {
@@ -162,6 +161,8 @@ def cut_off_in(watched: Watched) -> tuple[str, ...]:
 def _redacted(text: str, redactor: Redactor | None, *, cut_at: int | None = None) -> str:
     if redactor is None or not text:
         return text
+    if text.endswith(CUT):
+        return redactor.redact_text(text.removesuffix(CUT), cut=True) + CUT
     return redactor.redact_text(text, cut=cut_at is not None and len(text) >= cut_at)
 
 
@@ -272,7 +273,7 @@ def _commands(commands: tuple[ObservedCommand, ...], redactor: Redactor | None) 
     if redactor is None:
         return commands
     # thousands of starts are mostly of the same few programs
-    clean = cache(lambda text: _redacted(text, redactor, cut_at=_FIELD))
+    clean = cache(lambda text: _redacted(text, redactor))
     return tuple(
         replace(
             command,
@@ -289,9 +290,9 @@ def _files(run: RunRecord, redactor: Redactor | None) -> tuple[ObservedFile, ...
     known = {file.path for file in opened}
     told = (file for file in run.observations.files if file.path not in known)
     files = (*changed[:_MOST_FILES], *opened, *told)
-    return tuple(replace(file, path=_redacted(file.path, redactor, cut_at=_FIELD)) for file in files)
+    return tuple(replace(file, path=_redacted(file.path, redactor)) for file in files)
 
 
 def _egress(run: RunRecord, redactor: Redactor | None) -> tuple[ObservedEgress, ...]:
     egress = run.observations.egress
-    return tuple(replace(e, host=_redacted(e.host, redactor, cut_at=_FIELD)) for e in egress)
+    return tuple(replace(e, host=_redacted(e.host, redactor)) for e in egress)

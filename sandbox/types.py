@@ -165,7 +165,7 @@ class DeniedSyscall:
     command: str
     """Name of the process, as the kernel shows it; chosen by the program."""
     source: str
-    """`kernel_audit`, `wait_status` or `nsjail_log`."""
+    """`kernel_audit`."""
     count: int = 1
 
 
@@ -175,7 +175,7 @@ class ObservedCommand:
 
     path: str
     arguments: tuple[str, ...] | None
-    """None if unknown."""
+    """None if unknown; one that was cut ends with `…`."""
     source: str
     """`process_connector`, `ptrace`, `audit_hook`."""
     program_controlled: bool
@@ -184,6 +184,8 @@ class ObservedCommand:
     wall_ms: int | None = None
     parent: int | None = None
     """Which one in the list started it, counted from 1; 0 for the run's own program; None if unknown."""
+    more: int = 0
+    """Arguments beyond those that are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ CHUNK = 65536
 FIELD = 400
 WORDS = 24
 LINE = 4000
+CUT = "…"
 KINDS_REMEMBERED = 4096
 EVERY_COUNT_UP_TO = 8
 HOST_AND_PORT = 2
@@ -227,10 +228,8 @@ class Witness:
         # the program may have closed the descriptor and opened a file of its own under the same number
         if identity(self.events) == self.identity:
             record = line.encode("utf-8", "backslashreplace")
-            if (
-                len(record) > LINE
-            ):  # whole fields: what is cut within one could be a part of a secret that nobody knows again
-                record = record[:LINE].rpartition(b"\x1f")[0]
+            if len(record) > LINE:
+                record = record[:LINE].decode("utf-8", "ignore").encode() + CUT.encode()
             os.write(self.events, record + b"\n")
 
     def address(self, event: str, args: tuple[object, ...]) -> None:
@@ -250,7 +249,8 @@ class Witness:
     def command(self, event: str, args: tuple[object, ...]) -> None:
         """A program that is to be started."""
         words = args[1] if isinstance(args[1], (list, tuple)) else [args[1]]
-        self.tell("command", event, text(args[0] or (words[0] if words else "")), *map(text, words[1:WORDS]))
+        beyond = (f"… and {len(words) - WORDS} more",) if len(words) > WORDS else ()
+        self.tell("command", event, text(args[0] or (words[0] if words else "")), *map(text, words[1:WORDS]), *beyond)
 
     def shell(self, event: str, args: tuple[object, ...]) -> None:
         """A line for the shell."""
@@ -281,10 +281,11 @@ class Witness:
 
 
 def text(value: object) -> str:
-    """A bounded string of whatever the program passed."""
+    """A bounded string of whatever the program passed; a cut is shown."""
     if isinstance(value, (bytes, bytearray)):
-        value = bytes(value[:FIELD]).decode("utf-8", "backslashreplace")
-    return str(value)[:FIELD].replace("\x1f", " ")
+        value = bytes(value[: FIELD + 1]).decode("utf-8", "backslashreplace")
+    value = str(value)
+    return (value if len(value) <= FIELD else value[:FIELD] + CUT).replace("\x1f", "\\x1f")
 
 
 def absolute(name: str | bytes) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from custody.errors import EvidenceError
 from custody.flows.house import House
-from custody.flows.observations import OBSERVATIONS, commands_of, observed, to_lines
+from custody.flows.observations import OBSERVATIONS, commands_of, observed, shortened, to_lines
 from custody.flows.record import Batch
 from custody.ledger import Entry, events
 from custody.sandbox.types import (
@@ -120,12 +120,20 @@ def test_a_flood_of_one_kind_does_not_keep_another_out_of_the_entries(house: Hou
     assert [e.number for e in found if isinstance(e, events.CommandObserved)] == list(range(1, 301))
 
 
-def test_a_list_of_arguments_that_is_cut_says_so(house: House) -> None:
-    words = tuple(map(str, range(30)))
-    seen = replace(command(1), arguments=words)
+@pytest.mark.parametrize(("more", "beyond"), [(0, 7), (5, 12)])
+def test_a_list_of_arguments_that_an_entry_cuts_says_so_and_is_whole_in_the_payload(
+    house: House, ask: Ask, more: int, beyond: int
+) -> None:
+    words = (*map(str, range(29)), "x" * 900)
+    seen = replace(command(1), arguments=words, more=more)
     [event] = observed(Batch(house, "tester", "run"), outcome_of(commands=(seen,)))
     assert isinstance(event, events.CommandObserved)
-    assert event.arguments == (*words[:23], "… and 7 more")
+    assert event.arguments == ((*words, "… and 5 more") if more else words)
+    short = shortened(event)
+    assert isinstance(short, events.CommandObserved)
+    assert short.arguments == (*words[:23], f"… and {beyond} more")
+    assert shortened(short) == short
+    assert commands_of(house, list(_recorded(house, to_lines([event])))) == [event]
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_what_the_interpreter_told_is_kept_only_where_the_kernel_saw_nothing_of_
     told = (command("python3", "-c", "pass"), command("curl", "x"), command("(fork)"))
     assert merge_commands(seen, told) == (seen[0], told[1])
     long = command("/usr/bin/python3.11", *["a" * 399] * 24, kernel=True)
-    assert merge_commands([long], (command("python3", *["a" * 399] * 9, "a" * 200),)) == (long,)
+    assert merge_commands([long], (command("python3", *["a" * 399] * 9, "a" * 200 + "…"),)) == (long,)
     assert len(merge_commands(seen, (command("python3"), command("python3", "-c")))) == 3
     many = [command("/usr/bin/python3.11", str(number), kernel=True) for number in range(5000)]
     assert merge_commands(many, (command("python3", "4999"), command("python", "5000"))) == (
@@ -149,6 +149,47 @@ def test_what_the_interpreter_told_is_kept_only_where_the_kernel_saw_nothing_of_
     )
     unknown = replace(seen[0], path="unknown", arguments=None)
     assert merge_commands([unknown], (told[0],)) == (unknown, told[0])
+
+
+def test_what_the_interpreter_cut_is_found_among_the_kernels_and_the_other_way_round() -> None:
+    def command(*arguments: str, more: int = 0) -> ObservedCommand:
+        return ObservedCommand(path="x", arguments=arguments, source="", program_controlled=False, more=more)
+
+    pairs = [
+        (command("a" * 900, "b"), command("a" * 400 + "…", "b")),
+        (command(*map(str, range(3000))), command(*map(str, range(23)), more=2977)),
+        (command("a" * 500 + "…", *"b" * 23, more=7), command("a" * 400 + "…", *"b" * 22, more=8)),
+        (command("a" * 900, "b" * 900, "c"), command("a" * 400 + "…", "b" * 100 + "…")),
+        (command("a", "", ""), command("a", "", "")),
+    ]
+    for seen, told in pairs:
+        assert merge_commands([seen], (told,)) == (seen,)
+    different = [
+        (command("a", ""), command("a")),
+        (command("a" * 900, "b"), command("a" * 399 + "b…", "b")),
+        (command("a" * 900, "b"), command("a" * 400 + "…", "b", more=1)),
+        (command("a" * 300 + "…"), command("a" * 200)),
+    ]
+    for seen, told in different:
+        assert merge_commands([seen], (told,)) == (seen, told)
+
+
+def test_every_argument_is_listed_that_there_is_room_for_and_the_others_are_counted() -> None:
+    words = ["x" * 1000, *map(str, range(50)), "", "", "y" * 100_000, *["z"] * 4000, ""]
+    with subprocess.Popen(["/bin/cat", "-", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        os.write(process.stdin.fileno(), b"it runs")
+        assert os.read(process.stdout.fileno(), 7) == b"it runs"
+        starts = Starts("test")
+        assert starts.begin(process.pid, 0, parent=0) is not None
+        process.kill()
+    [seen] = starts.commands
+    assert seen.arguments is not None
+    assert seen.arguments[:54] == ("-", *words[:53])
+    assert seen.arguments[54].endswith("y…")
+    assert len(seen.arguments[54]) > 90_000
+    assert len(seen.arguments) + seen.more == 1 + len(words)
 
 
 def test_a_start_that_the_kernel_saw_too_late_and_the_interpreter_told_of_is_counted_once() -> None:
