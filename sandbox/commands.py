@@ -43,6 +43,8 @@ _KEY, _KEYS = 64, 20
 _MOST_COMPARED = 200_000
 _FIRST_PROCESS = 1
 """Depth below nsjail; the program and what it starts are deeper."""
+_PROGRAM = 2
+"""The program's own depth, about which the first process knows better."""
 
 
 class Happening(IntFlag):
@@ -231,7 +233,7 @@ class CommandWatch(Starts):
         if member.threads > 0:
             return
         del self._members[process]
-        if status & 0x7F == signal.SIGXCPU:
+        if status & 0x7F == signal.SIGXCPU and member.depth > _PROGRAM:
             self.burnt.unknown |= not self.burnt.ask(process)
         self.ended(member.started, status, nanoseconds)
 

@@ -171,8 +171,10 @@ def _name_of(file: int, granted: _Granted) -> str | None:
             place, name = now, _path(f"/proc/thread-self/fd/{file}")
     except OSError:
         return None
-    below = name.removeprefix("" if place == "/" else place).rstrip("/")
-    return f"/mnt/{granted.target}{below}" if not below or below.startswith("/") else None
+    top = place.rstrip("/")
+    if name != place and not name.startswith(f"{top}/"):
+        return None  # somebody on the machine has moved it out of the granted tree
+    return f"/mnt/{granted.target}{name[len(top) :].rstrip('/')}"
 
 
 def _path(link: str) -> str:

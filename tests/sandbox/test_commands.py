@@ -67,11 +67,14 @@ def test_a_program_that_is_gone_already_is_unknown_and_a_signal_is_told() -> Non
 
 def test_an_end_by_the_signal_of_the_processor_limit_is_known_also_where_the_process_is_gone() -> None:
     alive, end = os.getpid(), 24
-    watch = watched(fork(NSJAIL, FIRST), fork(FIRST, alive), event(0x80000000, alive, alive, end, 17))
+    above = (fork(NSJAIL, FIRST), fork(FIRST, PROGRAM))
+    watch = watched(*above, fork(PROGRAM, alive), event(0x80000000, alive, alive, end, 17))
     assert (watch.burnt.seconds > 0, watch.burnt.unknown) == (True, False)
     gone = 2**22 + 1  # more than Linux gives
-    watch = watched(fork(NSJAIL, FIRST), fork(FIRST, gone), event(0x80000000, gone, gone, end, 17))
+    watch = watched(*above, fork(PROGRAM, gone), event(0x80000000, gone, gone, end, 17))
     assert (watch.burnt.seconds, watch.burnt.unknown) == (0.0, True)
+    watch = watched(fork(NSJAIL, FIRST), fork(FIRST, gone), event(0x80000000, gone, gone, end, 17))
+    assert (watch.burnt.seconds, watch.burnt.unknown) == (0.0, False)  # the program: the first process tells
 
 
 def test_a_process_lives_until_its_last_thread_has_ended() -> None:

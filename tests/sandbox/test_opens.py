@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from custody.sandbox.opens import FileWatch, open_files
+from custody.sandbox.opens import FileWatch, _Granted, _name_of, open_files
 
 pytestmark = [
     pytest.mark.jail,
@@ -81,3 +81,34 @@ def test_no_copy_of_a_pipe_keeps_it_open(tmp_path: Path) -> None:
     finally:
         os.close(reader)
         watch.close()
+
+
+def test_an_opening_whose_name_cannot_be_told_counts_and_is_said_to_be_lost(watch: FileWatch, tmp_path: Path) -> None:
+    """The mount of this directory is the machine's own here, so that files beside it are reached through it, too."""
+    (tmp_path / "granted").mkdir()
+    (tmp_path / "granted" / "inside").touch()
+    (tmp_path / "granted-not").touch()
+    watch.admit(os.open(tmp_path / "granted", os.O_PATH), "data")
+    (tmp_path / "granted" / "inside").read_bytes()
+    (tmp_path / "granted-not").read_bytes()
+    watch.finish()
+    assert list(watch.counts) == ["/mnt/data/inside"]
+    assert watch.total >= 2
+    assert watch.lost
+
+
+def test_the_place_that_a_mount_had_is_no_part_of_a_name_when_the_jail_is_gone() -> None:
+    def name(path: str, *places: str) -> str | None:
+        granted, seen = _Granted(7, "data"), iter(places)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("custody.sandbox.opens._path", lambda link: next(seen) if link.endswith("/7") else path)
+            return _name_of(8, granted)
+
+    assert name("/mnt/data/a/b", "/mnt/data", "/mnt/data") == "/mnt/data/a/b"
+    assert name("/a/b", "/", "/") == "/mnt/data/a/b"
+    assert name("/a/b", "/mnt/data", "/", "/") == "/mnt/data/a/b"  # it went while the name was read
+    assert name("/mnt/data/mnt/data/a", "/mnt/data", "/mnt/data") == "/mnt/data/mnt/data/a"
+    assert name("/mnt/data/a", "/", "/") == "/mnt/data/mnt/data/a"
+    assert name("/", "/", "/") == "/mnt/data"
+    assert name("/mnt/data", "/mnt/data", "/mnt/data") == "/mnt/data"
+    assert name("/mnt/database", "/mnt/data", "/mnt/data") is None
