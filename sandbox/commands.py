@@ -362,6 +362,6 @@ def _fit(raw: bytes, room: int) -> tuple[str, ...]:
         owed = _EACH * max(0, min(len(words), _FIRST) - place - 1)
         if place >= _FIRST and room <= 0:
             break
-        kept.append(shown(word, max(room - owed, 0)))
+        kept.append(shown(word, most=max(room - owed, 0)))
         room -= len(kept[-1]) + 1
     return tuple(kept)
