@@ -287,8 +287,8 @@ class Watch:
             for _, path in _PLACES:
                 self._places.append(os.open(path, flags, dir_fd=root))
             if self._sources.files is not None:
-                for target in self._targets:
-                    self._sources.files.admit(os.open(f"mnt/{target}", os.O_PATH | os.O_CLOEXEC, dir_fd=root), target)
+                for name in self._targets:
+                    self._sources.files.admit(os.open(f"mnt/{name}", os.O_PATH | os.O_CLOEXEC, dir_fd=root), name)
         finally:
             os.close(root)
         if self._groups is not None:
@@ -382,14 +382,12 @@ class Watch:
             self.seen.nsjail_status = self._jail.process.wait()
         if self._groups is not None:
             self._groups.kill()
-        if self._places:
-            self._look_at_disks()
+        self._look_at_disks()
         if self.seen.started and not self.seen.wall_ms:
             self.seen.wall_ms = int((time.monotonic() - self._begun) * 1000)
         self.seen.log = bytes(self._log)
-        for place in self._places:
-            os.close(place)
-        self._places = []
+        while self._places:
+            os.close(self._places.pop())
         if self._first is not None:
             # the first process is not dead before every other one is: where nsjail was killed, that may take a moment
             death = select.poll()
