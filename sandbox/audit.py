@@ -38,6 +38,7 @@ _RATE_LIMIT, _LOST, _WAIT = 4, 6, 9
 _SETTLE_SECONDS = 5.0
 _PROOF_SECONDS = 2.0
 _NOT_DELIVERED = "the kernel does not deliver audit records to this process"
+_SETTINGS_SECONDS = 10.0
 _SILENT_SECONDS = 60.0
 """For so long it is believed that nothing is delivered to this process."""
 _HEADER = 16
@@ -67,6 +68,7 @@ class AuditReader:
         self._socket = sock
         self._uid = uid
         self._mark = b""
+        self._ended = False
         self.counts: dict[Denial, int] = {}
         self.lost = False
         self.complete = False
@@ -97,9 +99,15 @@ class AuditReader:
         self.counts, self.lost = {}, False
         return ""
 
+    def end(self) -> None:
+        """Puts the last mark behind what was made by now: to be called when every process of the program is dead."""
+        if not self._ended:
+            self._ended = self._mark_now()
+
     def settle(self) -> None:
-        """Waits, a bounded time, until no record that the kernel has made by now can still be on its way."""
-        if not (self._mark_now() and self._wait_for_mark(_SETTLE_SECONDS)):
+        """Waits, a bounded time, until no record that was made before the last mark can still be on its way."""
+        self.end()
+        if not (self._ended and self._wait_for_mark(_SETTLE_SECONDS)):
             self.lost = True
         self.complete = not self.lost and _kernel_drops_nothing()
 
@@ -108,6 +116,8 @@ class AuditReader:
         return _send_mark(self._mark)
 
     def _wait_for_mark(self, seconds: float) -> bool:
+        if not self._mark:
+            return True
         poll, end = select.poll(), time.monotonic() + seconds
         poll.register(self._socket, select.POLLIN)
         while self._mark and (left := end - time.monotonic()) > 0:
@@ -136,6 +146,12 @@ class AuditReader:
             self.counts[denial] = self.counts.get(denial, 0) + 1
         else:
             self.lost = True
+
+
+class _Settings:
+    """Until when it is taken for known, by the clock, that whoever makes a record waits for room."""
+
+    wait_until = 0.0
 
 
 class _Silence:
@@ -182,7 +198,12 @@ def _send_mark(text: bytes) -> bool:
 
 
 def _kernel_drops_nothing() -> bool:
-    """Whether killed calls are logged, and whoever makes a record waits for room rather than losing it; or none was ever lost."""
+    """Whether killed calls are logged, and whoever makes a record waits for room rather than losing it; or none was ever lost.
+
+    The first two are settings of the machine, which are asked for once in a while; the last can be otherwise after any run.
+    """
+    if time.monotonic() < _Settings.wait_until:
+        return True
     try:
         logged = Path("/proc/sys/kernel/seccomp/actions_logged").read_text(encoding="ascii").split()
     except OSError:
@@ -191,7 +212,10 @@ def _kernel_drops_nothing() -> bool:
     if "kill_process" not in logged or _kind(answer) != _GET or len(answer) < _HEADER + _STATUS.size:
         return False
     status = _STATUS.unpack_from(answer, _HEADER)
-    return bool(status[_RATE_LIMIT] == 0 < status[_WAIT] or status[_LOST] == 0)
+    if status[_RATE_LIMIT] == 0 < status[_WAIT]:
+        _Settings.wait_until = time.monotonic() + _SETTINGS_SECONDS
+        return True
+    return bool(status[_LOST] == 0)
 
 
 def _ask(kind: int, flags: int, body: bytes) -> bytes:

@@ -68,6 +68,11 @@ class Sources:
         """Those that are to be polled and drained."""
         return tuple(source for source in (self.audit, self.commands) if source is not None)
 
+    def end(self) -> None:
+        """Marks the end of what the program made, while the jail still falls apart: the mark is back before that has ended."""
+        if self.audit is not None:
+            self.audit.end()
+
     def finish(self) -> None:
         """Takes over all that was made until now; to be called when the jail is dead."""
         if self.commands is not None:

@@ -261,6 +261,7 @@ class Watch:
                     self._look_at_disks()
                 case [b"empty", count, waited_for]:
                     self.seen.left_behind, self.seen.whole_cpu_us = int(count), int(waited_for)
+                    self._sources.end()
 
     def _prepare(self) -> None:
         """Gets everything from outside that is needed later, while nothing but our own code has run in the jail."""

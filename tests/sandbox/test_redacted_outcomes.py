@@ -72,11 +72,11 @@ subprocess.run([sys.executable, '-c', 'pass', *words, *secrets])
 """
 
 
-def test_a_record_of_the_interpreter_ends_with_a_whole_field(
+def test_of_a_secret_that_the_end_of_a_record_went_through_only_the_cut_is_shown(
     tmp_path: Path, grant_of: MakeGrant, job_of: MakeJob
 ) -> None:
     sandbox = Sandbox(JailSettings(state=tmp_path, watch_commands=False))
     outcome = sandbox.run(job_of(LONG_RECORD), grant_of(memory_mib=256))
     assert [command.source for command in outcome.commands] == ["audit_hook"], outcome.stderr.content
     assert outcome.commands[0].arguments is not None
-    assert outcome.commands[0].arguments[-7:] == ("[redacted:model_api_key]",) * 7
+    assert outcome.commands[0].arguments[-8:] == ("[redacted:model_api_key]",) * 7 + ("…",)
