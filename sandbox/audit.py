@@ -91,24 +91,28 @@ class AuditReader:
             self._take(message)
 
     def begin(self) -> str:
-        """Leaves everything out that was made before now; says why not, or nothing if it worked."""
-        if not self._mark_now():
-            return "the kernel takes no audit records of this process"
-        if not self._wait_for_mark(_PROOF_SECONDS):
-            return _NOT_DELIVERED
-        self.counts, self.lost = {}, False
-        return ""
+        """Leaves everything out that was made before now; says why not, or nothing if the mark was taken."""
+        return "" if self._mark_now() else "the kernel takes no audit records of this process"
+
+    def prove(self) -> str:
+        """Waits, a bounded time, until the first mark has come; says why it did not, or nothing: to be called before the job begins."""
+        if self._wait_for_mark(_PROOF_SECONDS):
+            return ""
+        _Silence.until = time.monotonic() + _SILENT_SECONDS
+        return _NOT_DELIVERED
 
     def end(self) -> None:
         """Puts the last mark behind what was made by now: to be called when every process of the program is dead."""
         if not self._ended:
-            self._ended = self._mark_now()
+            self._ended = True
+            self.lost |= not self._mark_now()
 
     def settle(self) -> None:
         """Waits, a bounded time, until no record that was made before the last mark can still be on its way."""
+        if not self._ended:
+            self._wait_for_mark(_PROOF_SECONDS)  # the first: of a jail that never got ready
         self.end()
-        if not (self._ended and self._wait_for_mark(_SETTLE_SECONDS)):
-            self.lost = True
+        self.lost |= not self._wait_for_mark(_SETTLE_SECONDS)
         self.complete = not self.lost and _kernel_drops_nothing()
 
     def _mark_now(self) -> bool:
@@ -133,6 +137,8 @@ class AuditReader:
         kind = _kind(message)
         if kind == _MARK and self._mark and self._mark in message:
             self._mark = b""
+            if not self._ended:
+                self.counts, self.lost = {}, False
         if kind != _SECCOMP:
             return
         found = _RECORD.search(message[_HEADER:])
@@ -171,8 +177,6 @@ def open_audit(uid: int) -> AuditReader | str:
     reader = AuditReader(sock, uid)
     if reason := reader.begin():
         reader.close()
-        if reason == _NOT_DELIVERED:
-            _Silence.until = time.monotonic() + _SILENT_SECONDS
         return reason
     return reader
 

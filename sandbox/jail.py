@@ -177,9 +177,7 @@ class Sandbox:
             watch = Watch(
                 jail, _bounds(grant, spec, grouped=groups is not None), spec.first, payload, groups, targets=targets
             )
-            watched = watch.run(
-                lease, cancel=cancel, sources=sources, relay=relay, demands_starts="command_watch" in grant.layers
-            )
+            watched = watch.run(lease, cancel=cancel, sources=sources, relay=relay, demands=grant.layers)
             _check_still_there(grant, groups=groups is not None, sources=sources)  # a trace is had, or not, by now
             return RunRecord(
                 language=job.language,

@@ -3,7 +3,7 @@
 It must never leave one open when the run is over, nor pretend to have one that could not be had.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ class Sources:
     """What there is; None for what could not be had."""
 
     audit: AuditReader | None = None
+    silent: AuditReader | None = None
+    """A reader to whom nothing is delivered; it is only closed."""
     no_audit: str = "the runner may not read kernel audit records"
     """Why there are none, if there are none."""
     commands: CommandWatch | None = None
@@ -45,17 +47,25 @@ class Sources:
             self.files.remember(target, listed.names(target), listed.taken_ns)
 
     def follow(self, first: int) -> None:
-        """Makes sure, before the first process has its job, that whatever tells of the programs it starts will.
+        """Makes sure, before the first process has its job, that audit records come and whatever tells of the programs it starts will.
 
         That nsjail started it is the first thing that process events must tell. They are only for the first namespaces: anywhere
         else they can be asked for, and nothing ever comes. Then, or where one was lost, it is a trace.
         """
+        if self.audit is not None and (reason := self.audit.prove()):
+            self.silent, self.audit, self.no_audit = self.audit, None, reason
         unheard = ""
         if self.commands is not None and not self.commands.knows(first):
             self.unheard, self.commands, self.trace = self.commands, None, CommandTrace()
             unheard = "the kernel's process events do not reach this process, and "
         if self.trace is not None and (reason := self.trace.follow(first)):
             self.trace, self.no_commands = None, unheard + reason
+
+    def missing(self, demanded: Collection[str]) -> str:
+        """Why a layer that is demanded cannot be had, once that is known; empty if none is."""
+        if "command_watch" in demanded and self.starts is None:
+            return self.no_commands
+        return self.no_audit if "kernel_audit" in demanded and self.audit is None else ""
 
     @property
     def filter_is_cleared(self) -> bool:
@@ -84,7 +94,7 @@ class Sources:
 
     def close(self) -> None:
         """Closes them all."""
-        for source in (self.audit, self.commands, self.unheard, self.files, self.trace):
+        for source in (self.audit, self.silent, self.commands, self.unheard, self.files, self.trace):
             if source is not None:
                 source.close()
 

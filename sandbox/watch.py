@@ -11,6 +11,7 @@ import select
 import signal
 import threading
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -126,7 +127,7 @@ class Watch:
         self._targets = targets
         self._sources = Sources()
         self._relay_out: LiveRelay | None = None
-        self._demands_starts = False
+        self._demands: Collection[str] = ()
         self._first: int | None = None
         self._first_pid = 0
         self._places: list[int] = []
@@ -149,7 +150,7 @@ class Watch:
         cancel: threading.Event | None,
         sources: Sources,
         relay: LiveRelay | None = None,
-        demands_starts: bool = False,
+        demands: Collection[str] = (),
     ) -> Watched:
         """Returns when the last process is dead and every stream is at its end, or was given up."""
         ends = self._jail.ends
@@ -158,7 +159,7 @@ class Watch:
             if name != "log":  # its pipe holds what nsjail says at the start: thirty lines are not worth waking up for
                 self._poll.register(descriptor, select.POLLIN)
         self._poll.register(ends.control, select.POLLOUT)
-        self._sources, self._relay_out, self._demands_starts = sources, relay, demands_starts
+        self._sources, self._relay_out, self._demands = sources, relay, demands
         kernel = {source.fileno(): source for source in sources.polled()}
         for descriptor in kernel:
             self._poll.register(descriptor, select.POLLIN)
@@ -295,8 +296,8 @@ class Watch:
         if self._groups is not None:
             self._groups.adopt((self._jail.process.pid, children[0]))
         self._sources.follow(children[0])
-        if self._demands_starts and self._sources.starts is None:
-            raise ProcessLookupError(0, self._sources.no_commands)
+        if missing := self._sources.missing(self._demands):
+            raise ProcessLookupError(0, missing)
 
     def _limit(self, first: int) -> None:
         """Limits that nsjail cannot set."""

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from custody.sandbox.audit import AuditReader, Denial, fold_denials
+from custody.sandbox.audit import AuditReader, Denial, _Silence, fold_denials
 from custody.sandbox.sources import Sources
 from custody.sandbox.syscalls import syscall_name
 
@@ -120,12 +120,29 @@ def test_where_the_mark_of_the_end_does_not_come_records_are_lost(
 
 def test_records_of_a_run_that_is_over_are_not_the_next_ones(kernel: Callable[..., AuditReader]) -> None:
     reader = kernel([record()] * 1500)
-    assert reader.begin() == ""
+    assert (reader.begin(), reader.prove()) == ("", "")
     assert reader.counts == {}
+
+
+def test_records_of_a_run_that_is_over_do_not_belong_to_a_jail_that_never_got_ready(
+    kernel: Callable[..., AuditReader],
+) -> None:
+    reader = kernel([record()] * 20)
+    assert reader.begin() == ""
+    kernel([])
+    Sources(audit=reader).finish()
+    assert (reader.counts, reader.complete, reader.lost) == ({}, True, False)
 
 
 def test_a_kernel_that_delivers_nothing_is_not_believed(
     kernel: Callable[..., AuditReader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("custody.sandbox.audit._PROOF_SECONDS", 0.05)
-    assert "does not deliver" in kernel([], delivers=False).begin()
+    monkeypatch.setattr(_Silence, "until", 0.0)
+    reader = kernel([], delivers=False)
+    sources = Sources(audit=reader)
+    assert reader.begin() == ""
+    sources.follow(1)
+    assert (sources.audit, sources.silent) == (None, reader)
+    assert "does not deliver" in sources.missing(("kernel_audit",))
+    assert sources.missing(("own_uid",)) == ""
