@@ -36,6 +36,15 @@ _SHELL = (
     "bash", "cat", "cp", "date", "echo", "env", "grep", "head", "ls", "mkdir", "mv", "rm", "sed", "sh", "sleep", "sort", "tail", "tr",
     "uname", "wc",
 )  # fmt: skip
+_ALWAYS: tuple[MountPoint, ...] = (
+    Content("/etc/passwd", b"root:x:0:0::/:/nonexistent\nagent:x:1000:1000::/tmp:/nonexistent\n"),
+    Content("/etc/group", b"root:x:0:\nagent:x:1000:\n"),
+    Content("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n"),
+    Content("/etc/nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files\n"),
+    Proc(),
+    # read-only: what is written to them is taken all the same, and their times are the host's
+    *(Bind(Path(node), node, device=True) for node in ("/dev/null", "/dev/zero", "/dev/urandom")),
+)
 _STARTUP_MODULES = ("sitecustomize", "usercustomize")
 
 _QUIET_FOLDERS = ("/usr/lib/", "/lib/", "/usr/share/zoneinfo/", "/usr/lib64/", "/lib64/")
@@ -140,17 +149,7 @@ def _mounts(job: Job, grant: Grant, runtime: Runtime, language: Language) -> tup
     size, inodes = grant.limits.disk_mib * _MIB, grant.limits.files
     mounts: list[MountPoint] = [
         *runtime_mounts(runtime),
-        Content("/etc/passwd", b"root:x:0:0::/:/nonexistent\nagent:x:1000:1000::/tmp:/nonexistent\n"),
-        Content("/etc/group", b"root:x:0:\nagent:x:1000:\n"),
-        Content("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n"),
-        Content("/etc/nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files\n"),
-        Proc(),
-        *(
-            Bind(
-                Path(node), node, device=True
-            )  # what is written to them is taken all the same; their times are the host's
-            for node in ("/dev/null", "/dev/zero", "/dev/urandom")
-        ),
+        *_ALWAYS,
         Tmpfs("/dev/shm", size, inodes, mode=0o1777),  # noqa: S108 - inside the jail
         Tmpfs("/tmp", size, inodes, mode=0o1777),  # noqa: S108 - inside the jail
         Tmpfs("/work", size, inodes),
