@@ -248,7 +248,7 @@ def test_every_decision_of_a_session_can_be_made_again_across_a_change(house: Ho
         go(house, ask(hosts=(HostRequest("api.example.org", 443),))),
         go(house, ask(HIDDEN, who="scout")),
         go(house, ask(who="gone")),
-        go(house, ask(limits=Limits(memory_mib=99999))),
+        go(house, ask(limits=Limits(memory_mib=256))),
     ]
     held = runs[2].run
     with pytest.raises(CustodyError):
