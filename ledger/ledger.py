@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine
 
 from ..errors import ConfigurationError, EvidenceError, LedgerError
 from ..redaction import Redactor
-from .bounds import LONGEST_ROW, LONGEST_VALUE, driver_of, loading, payload_row
+from .bounds import LONGEST_ROW, driver_of, loading, payload_row
 from .clock import Clock, machine_clock
 from .database import in_plain_words, make_engine, reading, require_file, require_schema, rows
 from .derived import find_derived, store_derived
@@ -323,8 +323,7 @@ class Ledger:
         self, drafts: Sequence[Draft], payloads: Sequence[Payload], signers: Sequence[Signer]
     ) -> tuple[Acknowledgement, ...]:
         memory = self._keys.memory.recall()
-        longest = LONGEST_ROW if payloads else LONGEST_VALUE
-        with self._engine.begin() as connection, loading(connection, longest):
+        with self._engine.begin() as connection, loading(connection, LONGEST_ROW) if payloads else nullcontext():
             head = read_head(connection)
             require_continuity(connection, head, memory, signers[0].verifier)
             old = Signed(head.size, head.root)
