@@ -6,7 +6,8 @@ its input files, by content; its end of file means that the runner is gone or wa
 runs. EVENTS goes to the program's process: what the audit hook writes there is controlled by the program.
 
 This is on the way of every start: what is imported here is built in or named by its path, and `os` is left to programs that
-want it (measured: the imports of `os`, `site`, `resource` and `errno` were a fifth of the interpreter's start).
+want it (measured: the imports of `os`, `site`, `resource` and `errno` were a fifth of the interpreter's start). It is one long
+file because it goes into the jail as one piece: there is nothing beside it to import that is not the interpreter's own.
 
 It must never run a line of the program in its own process, and never be traceable from inside (PR_SET_DUMPABLE 0).
 """
