@@ -115,10 +115,7 @@ class KeyDirectory:
     def promote(self, successor: Signer) -> None:
         """Make the next key the present one; the public half first, as what both have signed stands under either."""
         if self.verifier() != successor.verifier:
-            prepared = self.directory / _SUCCESSOR_PUBLIC
-            if not prepared.exists():  # by an earlier release, which wrote it only now
-                _write_new(prepared, f"{successor.verifier}\n")
-            prepared.replace(self.directory / _PUBLIC)
+            (self.directory / _SUCCESSOR_PUBLIC).replace(self.directory / _PUBLIC)
             sync_directory(self.directory)
         (self.directory / _SUCCESSOR).replace(self.directory / _PRIVATE)
         sync_directory(self.directory)
