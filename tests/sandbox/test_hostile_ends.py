@@ -32,11 +32,15 @@ import os, signal
 for number in range(1, 30):
     if number not in (9, 17, 19):
         signal.signal(number, signal.SIG_IGN)
+def fork():
+    while True:
+        try: return os.fork()
+        except BlockingIOError: pass  # those that ended and are not reaped yet count against the limit
 for _ in range(5):
-    if os.fork() == 0:
+    if fork() == 0:
         os.setsid()
         while True:  # always another process, whose parent is gone
-            if os.fork(): os._exit(0)
+            if fork(): os._exit(0)
 print("left")
 """
 SLOW_TO_DIE = """
