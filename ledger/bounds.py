@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .codec import MAX_LEAF_BYTES, MAX_TEXT
+from .leaf import MAX_LEAF_BYTES, MAX_TEXT
 from .payloads import MAX_PAYLOAD_BYTES
 from .types import PayloadRef
 

@@ -9,10 +9,11 @@ from sqlalchemy import Connection
 from ..errors import EvidenceError
 from .bounds import driver_of, payload_row
 from .clock import TOLERANCE_US
-from .codec import Parsed, parse_leaf, payload_refs, render_time
+from .codec import parse_leaf
 from .database import Row
 from .events import Event, LedgerClockSetBack
 from .findings import Findings
+from .leaf import Parsed, payload_refs, render_time
 from .payloads import require_committed
 from .projection import project, time_at
 from .sections import Section

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 
-from .codec import MAX_LEAF_BYTES
 from .events import CATALOGUE, Event, Kind
+from .leaf import MAX_LEAF_BYTES
 from .types import PayloadRef
 
 __all__ = ["page"]

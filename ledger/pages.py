@@ -6,16 +6,16 @@ anything that it does not know how to judge; then the leaves are read one by one
 
 import secrets
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import accumulate
 from operator import add, itemgetter, le, sub
 from typing import Any, NamedTuple
 
 import orjson
-from pydantic_core import ValidationError
 
-from .codec import CANONICAL, FIELDS, MAX_TEXT, bound_of, may_refer, require_second, validator_of
 from .events import CATALOGUE, Event
+from .leaf import CANONICAL, FIELDS, MAX_TEXT, bound_of, may_refer, require_second
 from .projection import outcome_of, tells_outcome
 from .shapes import shape_of
 
@@ -60,7 +60,7 @@ class PageReader:
         """The page, or None if there is the least doubt about a leaf of it."""
         try:
             return self._read(leaves)
-        except (orjson.JSONDecodeError, orjson.JSONEncodeError, ValidationError, ValueError):
+        except (orjson.JSONDecodeError, orjson.JSONEncodeError, ValueError):  # the strict reader's own is a ValueError
             return None  # what it is, the other reading finds and names
         except (TypeError, AttributeError, KeyError, RecursionError):
             return None  # a value of a type that no leaf has, or a kind that is not known
@@ -68,9 +68,10 @@ class PageReader:
     def _read(self, leaves: Sequence[bytes]) -> Page | None:
         columns = map(list, zip(*map(_FRAME, _values(leaves)), strict=True))
         actors, bodies, ids, kinds, runs, sequences, times, versions = columns
+        pairs = [*zip(kinds, versions, strict=True)]
         in_order = (
             _WHOLE.issuperset(map(type, versions))  # True and 1.0 are equal to 1, but no versions
-            and _within_bounds(leaves, kinds, versions)
+            and _within_bounds(leaves, pairs)
             and _TEXT.issuperset(map(type, ids))
             and self._are_names({*actors, *runs} - {None})
             and None not in actors
@@ -81,7 +82,7 @@ class PageReader:
         )
         if not in_order:
             return None
-        judged = _judge(kinds, versions, bodies)
+        judged = _judge(pairs, bodies)
         if judged is None:
             return None
         return Page(ids, kinds, runs, actors, judged.outcomes, self._microseconds(times), sequences, judged.referring)
@@ -105,6 +106,9 @@ class PageReader:
         )
         if not in_form:
             raise ValueError
+        oldest, newest = min(times)[:19], max(times)[:19]
+        if oldest == newest:  # and so is whatever stands between them
+            return [*map(self._second(oldest).__add__, map(int, fractions))]
         whole = [time[:19] for time in times]
         self._seconds = {second: self._second(second) for second in {*whole}}
         return [*map(add, map(self._seconds.__getitem__, whole), map(int, fractions))]
@@ -120,12 +124,12 @@ class _Judged(NamedTuple):
     referring: list[tuple[int, Event]]
 
 
-def _within_bounds(leaves: Sequence[bytes], kinds: Sequence[str], versions: Sequence[int]) -> bool:
+def _within_bounds(leaves: Sequence[bytes], pairs: Sequence[tuple[str, int]]) -> bool:
     """Whether no leaf is longer than its kind may be; a KeyError for a kind that is not known."""
-    bounds = {pair: bound_of(CATALOGUE[pair]) for pair in {*zip(kinds, versions, strict=True)}}
+    bounds = {pair: bound_of(CATALOGUE[pair]) for pair in {*pairs}}
     if max(map(len, leaves)) <= min(bounds.values()):
         return True
-    return all(map(le, map(len, leaves), map(bounds.__getitem__, zip(kinds, versions, strict=True))))
+    return all(map(le, map(len, leaves), map(bounds.__getitem__, pairs)))
 
 
 def _stand_together(runs: Sequence[object], sequences: Sequence[int | None]) -> bool:
@@ -140,27 +144,43 @@ def _stand_together(runs: Sequence[object], sequences: Sequence[int | None]) -> 
     )
 
 
-def _judge(kinds: Sequence[str], versions: Sequence[int], bodies: Sequence[object]) -> _Judged | None:
+def _judge(pairs: Sequence[tuple[str, int]], bodies: Sequence[object]) -> _Judged | None:
     """Every body by the rules of its kind; those that tell an outcome or refer to payloads as events."""
     judged = _Judged([""] * len(bodies), [])
-    places: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for place, pair in enumerate(zip(kinds, versions, strict=True)):
-        places[pair].append(place)
-    for pair, some in places.items():
+    for pair, some in _by_kind(pairs).items():
         cls: type = CATALOGUE[pair]
         tells, refers = tells_outcome(cls), may_refer(cls)
         if not (tells or refers):
             if not shape_of(cls)(bodies if len(some) == len(bodies) else [bodies[place] for place in some]):
                 return None
             continue
-        validator = validator_of(cls)
+        read = _reader_of(cls)
         for place in some:
-            event: Event = validator.validate_python(bodies[place])
+            event = read(bodies[place])
             if tells:
                 judged.outcomes[place] = outcome_of(event)
             if refers:
                 judged.referring.append((place, event))
     return judged
+
+
+def _by_kind(pairs: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Sequence[int]]:
+    """Where each kind and version stands."""
+    if pairs.count(pairs[0]) == len(pairs):
+        return {pairs[0]: range(len(pairs))}
+    places: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for place, pair in enumerate(pairs):
+        places[pair].append(place)
+    return {**places}
+
+
+@cache
+def _reader_of(cls: type) -> Callable[[object], Event]:
+    """The strict reader of one kind's body: loading what it is made with is half of a process's start, and many pages need none."""
+    from .schemas import validator_of
+
+    read: Callable[[object], Event] = validator_of(cls).validate_python
+    return read
 
 
 def _values(leaves: Sequence[bytes]) -> list[dict[str, Any]]:

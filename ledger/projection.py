@@ -6,8 +6,8 @@ It must never hold anything that is not in the leaf.
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from .codec import Parsed
 from .events import Event, PolicyDecided, RunFinished
+from .leaf import Parsed
 from .types import Draft
 
 __all__ = ["IndexRow", "microseconds", "outcome_of", "project", "project_draft", "tells_outcome", "time_at"]

@@ -61,7 +61,8 @@ class Readers:
             "-s",
             "-P",
             "-c",  # not -m, whose own modules would be a tenth of the start
-            f"from {__package__}.reading import main; main()",
+            # what is read is freed as soon as it was looked at, and none of it refers to itself
+            f"import gc; gc.disable(); from {__package__}.reading import main; main()",
             uri,
             "contents" if self._own.contents else "leaves",
         ]

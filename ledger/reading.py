@@ -5,7 +5,6 @@ beyond doubt, or nothing. Started with as little as can be loaded, as it has to 
 and never judge the whole: that is for whoever asks.
 """
 
-import gc
 import os
 import sqlite3
 import struct
@@ -48,5 +47,4 @@ def answer(reader: SectionReader, questions: BinaryIO, answers: int) -> None:
 def main() -> None:
     """The program: the address of the database, and `contents` or `leaves`."""
     uri, what = sys.argv[1:]
-    gc.disable()  # what is read is freed as soon as it was looked at, and none of it refers to itself
     answer(SectionReader(opened(uri), contents=what == "contents", rooted=True), sys.stdin.buffer, sys.stdout.fileno())

@@ -17,8 +17,8 @@ import orjson
 
 from ..errors import EvidenceError
 from .bounds import LONGEST_OF_MANY, LONGEST_VALUE, bounded, bounded_leaf, payload_row
-from .codec import payload_refs
 from .events import Event
+from .leaf import payload_refs
 from .pages import Page, PageReader
 from .payloads import require_committed
 from .tree import TILE_WIDTH, fold_row

@@ -30,9 +30,10 @@ from sqlalchemy import Connection
 from ..errors import ConflictError, EvidenceError, LedgerError
 from .bounds import bounded_leaf
 from .clock import TOLERANCE_US, Clock, machine_clock, newest_time
-from .codec import encode_draft, parse_leaf, payload_refs, render_time, require_names
+from .codec import encode_draft, parse_leaf, require_names
 from .database import Row, rows, write
 from .events import LedgerClockSetBack
+from .leaf import payload_refs, render_time
 from .memory import Signed
 from .notes import Signer, Verifier, parse_checkpoint, sign_checkpoint
 from .payloads import require_honest

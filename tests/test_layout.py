@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("flows", "policies", "dependencies", "sandbox", "ledger", "reports")
 ACTING_AND_REMEMBERING = ("policies", "dependencies", "sandbox", "ledger", "reports")
-DEFERRED_IMPORTS = {"custody/cli", "custody/start.py", "flows/conduct.py"}
-"""The only places with imports inside functions: heavy parts load in the command that needs them."""
+DEFERRED_IMPORTS = {"custody/cli", "custody/start.py", "flows/conduct.py", "ledger/pages.py"}
+"""The only places with imports inside functions: heavy parts load in the command, or the process, that needs them."""
 
 
 def sources() -> list[Path]:

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from custody.errors import EvidenceError, LedgerError
 from custody.ledger import Draft, PayloadRef
-from custody.ledger.codec import MAX_LEAF_BYTES, decode_leaf, encode_draft, parse_leaf, payload_refs, validator_of
+from custody.ledger.codec import decode_leaf, encode_draft, parse_leaf
 from custody.ledger.events import CATALOGUE, Event, LedgerHeartbeat, OutputRecord, RunHeld
+from custody.ledger.leaf import MAX_LEAF_BYTES, payload_refs
 from custody.ledger.projection import microseconds, project, project_draft
+from custody.ledger.schemas import validator_of
 
 from .drafts import START, Drafts, artefact, egress, end
 

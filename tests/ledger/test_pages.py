@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from custody.errors import EvidenceError
 from custody.ledger import Draft
-from custody.ledger.codec import CANONICAL, Parsed, encode_draft, parse_leaf, payload_refs
+from custody.ledger.codec import encode_draft, parse_leaf
 from custody.ledger.events import Event
+from custody.ledger.leaf import CANONICAL, Parsed, payload_refs
 from custody.ledger.pages import Page, PageReader
 from custody.ledger.projection import project
 

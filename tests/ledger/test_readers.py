@@ -7,6 +7,8 @@ import shutil
 import signal
 import sqlite3
 import struct
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -270,3 +272,16 @@ def test_memory_does_not_grow_with_the_ledger(ledger: Ledger, files: LedgerFiles
         finally:
             tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0]
+
+
+def test_a_process_that_reads_along_loads_little() -> None:
+    """What it loads it has to save before it is of any use."""
+    said = subprocess.run(
+        [sys.executable, "-c", "import sys, custody.ledger.reading; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    roots = {name.partition(".")[0] for name in said.stdout.split()}
+    assert "orjson" in roots
+    assert not roots & {"sqlalchemy", "alembic", "pydantic", "pydantic_core", "typing_extensions", "cryptography"}

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic_core import ValidationError
 
-from custody.ledger.codec import CANONICAL, validator_of
 from custody.ledger.events import CATALOGUE, Event
+from custody.ledger.leaf import CANONICAL
+from custody.ledger.schemas import validator_of
 from custody.ledger.shapes import shape_of
 
 from .test_codec import EVENTS
