@@ -60,11 +60,12 @@ _skipped: list[str] = []
 def pytest_configure() -> None:
     """What nohup or a shell's background made these tests ignore is not ignored by the commands that they start and interrupt.
 
-    A signal that is taken is back at its default in a new program; one that is ignored stays so.
+    A signal that is taken is back at its default in a new program; one that is ignored stays so. An interrupt of the tests' own
+    process is an exception, as it is in every other Python.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, lambda *_: None)
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else lambda *_: None)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
