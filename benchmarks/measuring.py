@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +42,10 @@ def against(
 
 
 def interleaved(work: Mapping[str, Callable[[], object]], rounds: int, *, warm_up: int = 1) -> dict[str, float]:
-    """Median seconds of each, taken in turn.
+    """Median seconds of each, taken in turn, in another order each round.
+
+    What runs before can still be at work: the kernel takes a network namespace apart after its last process is gone, and whoever
+    always came next would always wait for it. The orders are the same in every run of a benchmark.
 
     Args:
         work: what is measured, by name.
@@ -49,10 +53,11 @@ def interleaved(work: Mapping[str, Callable[[], object]], rounds: int, *, warm_u
         warm_up: rounds before, which do not count.
     """
     times: dict[str, list[float]] = {name: [] for name in work}
+    turns = random.Random(0)
     for number in range(warm_up + rounds):
-        for name, call in work.items():
+        for name in turns.sample([*work], len(work)):
             began = time.perf_counter()
-            call()
+            work[name]()
             if number >= warm_up:
                 times[name].append(time.perf_counter() - began)
     return {name: statistics.median(values) for name, values in times.items()}

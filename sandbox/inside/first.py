@@ -6,15 +6,14 @@ its input files, by content; its end of file means that the runner is gone or wa
 runs. EVENTS goes to the program's process: what the audit hook writes there is controlled by the program.
 
 This is on the way of every start: what is imported here is built in or named by its path, and `os` is left to programs that
-want it (measured: the imports of `os`, `site`, `resource` and `errno` were a fifth of the interpreter's start). It is one long
+want it (measured: the imports of `os`, `site`, `resource` and `errno` were a fifth of the interpreter's start; that of
+`__future__` alone is a fortieth, so annotations are quoted where their names are for the type checker only). It is one long
 file because it goes into the jail as one piece: there is nothing beside it to import that is not the interpreter's own.
 
 It must never run a line of the program in its own process, and never be traceable from inside (PR_SET_DUMPABLE 0).
 """
 
 # ruff: noqa: SLF001 - the interpreter keeps what is needed here under names of its own
-from __future__ import annotations
-
 import _frozen_importlib as importing
 import _frozen_importlib_external as finding
 import _signal as signal  # type: ignore[import-not-found]  # has no stub; the module `signal` imports enum, which costs as much as the start of the interpreter
@@ -68,7 +67,7 @@ def symbol(name: str) -> int:
     return _ctypes.dlsym(_ctypes.dlopen(None, 0), name)  # type: ignore[arg-type]  # None is the program itself
 
 
-def native(name: str, *arguments: int) -> int:
+def native(name: str, *arguments: object) -> int:
     """Calls a C function by its address alone: the ctypes package would cost more than the rest of this start."""
     result: int = _ctypes.call_function(symbol(name), arguments)
     return result
@@ -92,7 +91,7 @@ def read_exactly(descriptor: int, count: int) -> bytes:
     return b"".join(parts)
 
 
-def receive(control: int) -> dict[str, Any]:
+def receive(control: int) -> "dict[str, Any]":
     """The job: a length, a header of plain values, then the files one after the other."""
     length = int.from_bytes(read_exactly(control, 8), "big")
     job: dict[str, Any] = marshal.loads(read_exactly(control, length))  # noqa: S302 - from the runner, before the program
@@ -115,6 +114,7 @@ def receive(control: int) -> dict[str, Any]:
 
 def attend(program: int, control: int, relay: int, wake: int) -> None:
     """Reaps until the program has ended, then kills and reaps whatever it left; never returns."""
+    wait = waiting()  # while the program starts
     poll = select.poll()
     poll.register(wake, select.POLLIN)
     poll.register(control, select.POLLIN)
@@ -126,12 +126,38 @@ def attend(program: int, control: int, relay: int, wake: int) -> None:
                 os._exit(72)
             if descriptor == wake:
                 os.read(wake, CHUNK)
-        ended = reap(program, relay)
+        ended = reap(program, relay, wait)
     os.write(relay, b"empty %d %d\n" % (kill_all(), waited_for_us()))
     os._exit(0)
 
 
-def reap(program: int, relay: int) -> bool:
+def waiting() -> "Callable[[int], tuple[int, int, int]]":
+    """Makes a `wait4` that gives the wait status and the microseconds of user and system time of one that is dead.
+
+    The interpreter's own looks for the module `resource`, to make its answer, when the program has ended and all wait for it.
+    """
+
+    class Number(_ctypes._SimpleCData):  # type: ignore[type-arg]  # a C int
+        _type_ = "i"
+
+    class Long(_ctypes._SimpleCData):  # type: ignore[type-arg]  # a C long
+        _type_ = "l"
+
+    class Usage(_ctypes.Array):  # type: ignore[type-arg]  # struct rusage: two times of two, fourteen counts (getrusage(2))
+        _type_ = Long
+        _length_ = 18
+
+    status, usage = Number(), Usage()
+
+    def wait(process: int) -> tuple[int, int, int]:
+        if native("wait4", process, _ctypes.byref(status), 0, _ctypes.byref(usage)) != process:
+            os._exit(73)
+        return status.value, usage[0] * 1_000_000 + usage[1], usage[2] * 1_000_000 + usage[3]
+
+    return wait
+
+
+def reap(program: int, relay: int, wait: "Callable[[int], tuple[int, int, int]]") -> bool:
     """Reaps everything that has died; whether the program was among it."""
     while True:
         try:
@@ -145,9 +171,8 @@ def reap(program: int, relay: int) -> bool:
             counted = time.clock_gettime_ns(~dead.si_pid << 3) // 1000
         except OSError:  # on Linux; others pass for it
             counted = None
-        _, status, usage = os.wait4(dead.si_pid, 0)
+        status, user, system = wait(dead.si_pid)
         if dead.si_pid == program:
-            user, system = int(usage.ru_utime * 1_000_000), int(usage.ru_stime * 1_000_000)
             os.write(
                 relay, b"exit %d %d %d %d\n" % (status, user, system, user + system if counted is None else counted)
             )
@@ -311,7 +336,7 @@ def identity(descriptor: int) -> tuple[int, int]:
     return (found.st_dev, found.st_ino)
 
 
-def prepare() -> Callable[[bytes, bytes], CodeType]:
+def prepare() -> "Callable[[bytes, bytes], CodeType]":
     """Makes ready what the program will need, while the runner gets ready to send it; gives back how it is compiled.
 
     Not by `compile`, which makes the classes of syntax trees first, of which a program has no use (half a millisecond).
@@ -334,7 +359,7 @@ def prepare() -> Callable[[bytes, bytes], CodeType]:
     return lambda source, path: function(source, path, FILE_INPUT, None, -1)
 
 
-def become_program(job: dict[str, Any], compiled: Callable[[bytes, bytes], CodeType], events: int) -> None:
+def become_program(job: "dict[str, Any]", compiled: "Callable[[bytes, bytes], CodeType]", events: int) -> None:
     """Runs the program, as `__main__` or by another interpreter; from here on nothing is trusted."""
     path = f"{WORK}/{job['file_name']}"
     if job["command"]:
