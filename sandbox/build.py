@@ -148,11 +148,12 @@ def _has_startup_module(environment: Path) -> bool:
 def _mounts(job: Job, grant: Grant, runtime: Runtime, language: Language) -> tuple[MountPoint, ...]:
     size, inodes = grant.limits.disk_mib * _MIB, grant.limits.files
     mounts: list[MountPoint] = [
-        *runtime_mounts(runtime),
-        *_ALWAYS,
+        # before all else: an interpreter that lies below a directory of this name on the machine is not covered by it
         Tmpfs("/dev/shm", size, inodes, mode=0o1777),  # noqa: S108 - inside the jail
         Tmpfs("/tmp", size, inodes, mode=0o1777),  # noqa: S108 - inside the jail
         Tmpfs("/work", size, inodes),
+        *runtime_mounts(runtime),
+        *_ALWAYS,
     ]
     if job.environment is not None:
         mounts.append(Bind(job.environment.resolve(), SITE, executable=True))

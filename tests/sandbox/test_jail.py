@@ -3,7 +3,11 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
+import sys
+import sysconfig
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,6 +19,7 @@ import pytest
 from custody.errors import LayerError, SandboxError
 from custody.policies.types import Access, Grant, MountRequest
 from custody.sandbox import JailSettings, Job, Outcome, OutcomeClass, Sandbox
+from custody.sandbox.runtime import probe_python
 
 pytestmark = pytest.mark.jail
 
@@ -561,6 +566,32 @@ def test_an_environment_is_importable_and_its_startup_files_do_not_run(
     outcome = sandbox.run(job_of(code, environment=tmp_path), grant_of())
     assert outcome.stdout.content == b"42 /environment/a_package/__init__.py\n"
     assert b"Read-only file system" in outcome.stderr.content
+
+
+@pytest.mark.parametrize("place", [Path.home(), Path("/tmp"), Path("/dev/shm")], ids=["home", "tmp", "shm"])
+def test_an_interpreter_may_lie_in_a_closed_folder_or_where_the_jail_has_something_of_its_own(
+    place: Path, tmp_path: Path, grant_of: MakeGrant, job_of: MakeJob
+) -> None:
+    used, library = probe_python(Path(sys.executable)).executable, Path(sysconfig.get_path("stdlib"))
+    folder = Path(tempfile.mkdtemp(prefix='of "alice" \\ été ', dir=place))
+    try:
+        python = folder / "bin" / used.name
+        python.parent.mkdir()
+        shutil.copy2(used, python)
+        left_out = shutil.ignore_patterns("test", "*-packages", "config-*", "__pycache__", "idlelib", "ensurepip")
+        shutil.copytree(library, folder / "lib" / library.name, ignore=left_out)
+        assert folder.stat().st_mode & 0o777 == 0o700
+        code = (
+            "import json, subprocess, sys\n"
+            "print(sys.executable, json.__file__, flush=True)\n"
+            "subprocess.run([sys.executable, '-c', 'print(1)'], check=True)\n"
+            "for name in ('/tmp/a', '/dev/shm/a', '/work/out/a'): open(name, 'w').close()\n"
+        )
+        outcome = Sandbox(JailSettings(state=tmp_path / "state", python=python)).run(job_of(code), grant_of())
+        said = f"{python} {folder}/lib/{library.name}/json/__init__.py\n1\n"
+        assert (outcome.stdout.content.decode(), outcome.stderr.content) == (said, b""), outcome.explanation
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_the_layers_that_are_there_are_called_present(sandbox: Sandbox) -> None:
